@@ -1,0 +1,114 @@
+"""Typed hyperparameters of every algorithm: the one place for defaults and bounds.
+
+The proto messages carry the same names. A field is added here, in the proto and in the estimator that
+reads it, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, TypeAlias
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """An inclusive range for a number; `exclusive_low` leaves the lower end out."""
+
+    low: float
+    high: float
+    exclusive_low: bool = False
+
+    def problem(self, value: float) -> str | None:
+        """Says what is wrong with `value`, or None. NaN and infinities are always wrong."""
+        above = value > self.low if self.exclusive_low else value >= self.low
+        if math.isfinite(value) and above and value <= self.high:
+            return None
+        bracket = "(" if self.exclusive_low else "["
+        return f"must be in {bracket}{self.low:g}, {self.high:g}], got {value:g}"
+
+
+def _bounded(default: Any, low: float, high: float, *, exclusive_low: bool = False) -> Any:
+    return field(default=default, metadata={"bounds": Bounds(low, high, exclusive_low)})
+
+
+class _Hyperparameters:
+    """Shared by the dataclasses below: checking and (de)serialising."""
+
+    def problems(self) -> dict[str, str]:
+        """Field name → what is wrong with its value; empty when all is well."""
+        found = {}
+        for item in fields(self):  # type: ignore[arg-type]
+            bounds: Bounds = item.metadata["bounds"]
+            value = getattr(self, item.name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if problem := bounds.problem(one):
+                    found[item.name] = problem
+        return found
+
+
+@dataclass(frozen=True)
+class Linear(_Hyperparameters):
+    """Ridge regression: Cholesky on the normal equations, or conjugate gradients when they are too wide.
+
+    `max_iterations` and `tolerance` (relative residual) bound the conjugate gradients only.
+    """
+
+    name: ClassVar[str] = "linear"
+    tasks: ClassVar[tuple[str, ...]] = ("regression",)
+    l2: float = _bounded(1.0, 0, 1e9)
+    max_iterations: int = _bounded(1000, 1, 100_000)
+    tolerance: float = _bounded(1e-6, 0, 1, exclusive_low=True)
+
+
+@dataclass(frozen=True)
+class Logistic(_Hyperparameters):
+    """Multinomial logistic regression, by L-BFGS."""
+
+    name: ClassVar[str] = "logistic"
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    l2: float = _bounded(1.0, 0, 1e9)
+    max_iterations: int = _bounded(200, 1, 100_000)
+    tolerance: float = _bounded(1e-5, 0, 1, exclusive_low=True)
+
+
+@dataclass(frozen=True)
+class Mlp(_Hyperparameters):
+    """Multi-layer perceptron, by mini-batch AdamW with early stopping on the validation split.
+
+    `ensemble_size` networks are trained at once and their predictions averaged.
+    """
+
+    name: ClassVar[str] = "mlp"
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "regression")
+    hidden_sizes: tuple[int, ...] = _bounded((128, 128), 1, 65_536)
+    max_epochs: int = _bounded(100, 1, 100_000)
+    batch_size: int = _bounded(128, 1, 1_048_576)
+    learning_rate: float = _bounded(2e-3, 0, 10, exclusive_low=True)
+    weight_decay: float = _bounded(1e-2, 0, 100)
+    dropout: float = _bounded(0.1, 0, 0.95)
+    ensemble_size: int = _bounded(1, 1, 256)
+    early_stopping_patience: int = _bounded(15, 1, 100_000)
+
+    def problems(self) -> dict[str, str]:
+        found = super().problems()
+        if len(self.hidden_sizes) > 32:
+            found["hidden_sizes"] = f"at most 32 layers, got {len(self.hidden_sizes)}"
+        return found
+
+
+Hyperparameters: TypeAlias = Linear | Logistic | Mlp
+ALGORITHMS: Mapping[str, Any] = {kind.name: kind for kind in (Linear, Logistic, Mlp)}
+
+
+def to_json(params: Hyperparameters) -> dict[str, Any]:
+    """Field values, with the algorithm's name under `algorithm`."""
+    return {"algorithm": params.name, **asdict(params)}
+
+
+def from_json(data: Mapping[str, Any]) -> Hyperparameters:
+    """The inverse of `to_json`; raises KeyError for an unknown algorithm."""
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items() if name != "algorithm"}
+    params: Hyperparameters = ALGORITHMS[data["algorithm"]](**values)
+    return params
