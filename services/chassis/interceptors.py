@@ -1,0 +1,181 @@
+"""What happens around every call, once: identity, deadline, body, errors, log line, metrics, span.
+
+A handler is a plain function or a coroutine. A plain function may block: it runs in a thread. A coroutine
+runs on the event loop and must not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+from opentelemetry import trace
+
+from services.chassis.errors import AppError, DeadlineExceeded, Internal, Unimplemented
+from services.chassis.json_body import RequestReader
+from services.chassis.logs import REQUEST_ID, TRACE_ID
+from services.chassis.status import to_grpc, to_status
+from services.chassis.telemetry import RequestMetrics, Tracing, trace_id
+
+log = logging.getLogger("call")
+Handler = Any  # grpc.RpcMethodHandler, whose fields grpc does not type
+# Time kept back from the deadline to say DEADLINE_EXCEEDED with its details: gRPC itself says it without any.
+DEADLINE_MARGIN = 0.1
+# A label takes no other values, whatever callers send.
+VERBS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE"))
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps every handler of a server; see the module."""
+
+    def __init__(self, reader: RequestReader, metrics: RequestMetrics, tracing: Tracing) -> None:
+        self._reader = reader
+        self._metrics = metrics
+        self._tracing = tracing
+        self._wrapped: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self, continuation: Callable[..., Awaitable[Handler]], details: Any
+    ) -> Handler:
+        """The wrapped handler of the called method; wrapped once."""
+        method = details.method
+        if method not in self._wrapped:
+            handler = await continuation(details)
+            if handler is None:  # not kept: callers choose the name
+                return grpc.unary_unary_rpc_method_handler(self._unary("unknown", _unknown_method(method)))
+            self._wrapped[method] = self._wrap(method, handler)
+        return self._wrapped[method]
+
+    def _wrap(self, method: str, handler: Handler) -> Handler:
+        codec = (handler.request_deserializer, handler.response_serializer)
+        match handler.request_streaming, handler.response_streaming:
+            case False, False:
+                return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *codec)
+            case False, True:
+                return grpc.unary_stream_rpc_method_handler(
+                    self._stream(method, handler.unary_stream), *codec
+                )
+            case True, False:
+                return grpc.stream_unary_rpc_method_handler(self._unary(method, handler.stream_unary), *codec)
+            case _:
+                return grpc.stream_stream_rpc_method_handler(
+                    self._stream(method, handler.stream_stream), *codec
+                )
+
+    def _unary(self, method: str, behavior: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+        blocking = not inspect.iscoroutinefunction(behavior)
+
+        async def answer(request: Any, context: Any) -> Any:
+            call = _Call(self, method, context)
+            try:
+                self._read(request)
+                async with asyncio.timeout(call.seconds_left):
+                    response = await (
+                        asyncio.to_thread(behavior, request, context)
+                        if blocking
+                        else behavior(request, context)
+                    )
+            except BaseException as error:
+                await call.fail(error)
+                raise
+            call.end("OK")
+            return response
+
+        return answer
+
+    def _stream(self, method: str, behavior: Callable[..., Any]) -> Callable[..., AsyncIterator[Any]]:
+        async def answer(request: Any, context: Any) -> AsyncIterator[Any]:
+            call = _Call(self, method, context)
+            try:
+                self._read(request)
+                async for response in behavior(request, context):
+                    yield response
+            except BaseException as error:
+                await call.fail(error)
+                raise
+            call.end("OK")
+
+        return answer
+
+    def _read(self, request: Any) -> None:
+        if hasattr(request, "DESCRIPTOR"):  # a stream of requests is read by its handler
+            self._reader.read(request)
+
+    def finish(self, call: _Call, code: str, message: str, level: int) -> None:
+        """Writes the log line, counts the call and ends its span."""
+        seconds = time.perf_counter() - call.began
+        verb = call.metadata.get("x-envoy-original-method", "")
+        self._metrics.record(verb if verb in VERBS else "GRPC", call.method, code, seconds)
+        if call.span:
+            self._tracing.end(call.span, code, message)
+        if log.isEnabledFor(level):
+            fields = {"method": call.method, "code": code, "seconds": round(seconds, 6)}
+            log.log(level, message or "answered", extra={"fields": fields})
+
+    def start_span(self, call: _Call) -> trace.Span | None:
+        """The call's span, when traces are sent anywhere."""
+        return self._tracing.start(call.method, call.metadata)
+
+
+class _Call:
+    """One call on its way."""
+
+    def __init__(self, interceptor: CallInterceptor, method: str, context: Any) -> None:
+        self.began = time.perf_counter()
+        self.method = method
+        self.metadata = dict(context.invocation_metadata() or ())
+        self.span = interceptor.start_span(self)
+        self.request_id = self.metadata.get("x-request-id", "")[:128] or str(uuid.uuid4())
+        self._interceptor = interceptor
+        self._context = context
+        REQUEST_ID.set(self.request_id)
+        TRACE_ID.set(trace_id(self.span, self.metadata))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the caller's deadline, less the margin; None without a deadline."""
+        left = self._context.time_remaining()
+        return None if left is None else max(left - min(DEADLINE_MARGIN, left / 10), 0)
+
+    def end(self, code: str, message: str = "") -> None:
+        """Closes the books on the call."""
+        # Probes come every few seconds for ever.
+        level = logging.DEBUG if self.method.startswith("/grpc.health.") else logging.INFO
+        self._interceptor.finish(self, code, message, level)
+
+    async def fail(self, error: BaseException) -> None:
+        """Answers `error` as a status with details; returns when the call is beyond answering."""
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            self.end("CANCELLED", "the caller went away")
+            return
+        if isinstance(error, grpc.aio.AbortError):  # a standard servicer has answered
+            code = self._context.code()
+            self.end(code.name if isinstance(code, grpc.StatusCode) else "UNKNOWN")
+            return
+        known = _as_app_error(error)
+        if isinstance(known, Internal):
+            log.error("call failed", exc_info=error)
+        self.end(known.code, known.message)
+        await self._context.abort_with_status(to_grpc(to_status(known, self.request_id)))
+
+
+def _as_app_error(error: BaseException) -> AppError:
+    if isinstance(error, AppError):
+        return error
+    if isinstance(error, TimeoutError):
+        return DeadlineExceeded("DEADLINE_EXCEEDED", "The deadline passed before the answer was ready.")
+    # What went wrong is in the log, under the request id; callers learn nothing of our insides.
+    return Internal("INTERNAL", "The service failed on this call; its request id finds it in the logs.")
+
+
+def _unknown_method(method: str) -> Callable[..., Awaitable[None]]:
+    async def refuse(_request: Any, _context: Any) -> None:
+        raise Unimplemented("METHOD_UNKNOWN", f"There is no method {method}.", method=method)
+
+    return refuse

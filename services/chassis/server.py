@@ -1,0 +1,125 @@
+"""A gRPC server with health, reflection, metrics and a graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry, start_http_server
+
+from services.chassis import logs
+from services.chassis.interceptors import CallInterceptor
+from services.chassis.json_body import RequestReader
+from services.chassis.settings import ServiceSettings
+from services.chassis.telemetry import RequestMetrics, Tracing
+
+log = logging.getLogger("server")
+# Room in a message for what stands around a body of the largest size.
+ENVELOPE_BYTES = 64 * 1024
+# What the standard gRPC clients' keepalive needs not to be told off as "too_many_pings".
+KEEPALIVE = [
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+]
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A servicer, and the generated function that adds it to a server."""
+
+    name: str  # full name of the gRPC service
+    add: Callable[[Any, Any], None]
+    servicer: Any
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a process serves, and where."""
+
+    name: str
+    grpc_port: int
+    metrics_port: int
+    registrations: Sequence[Registration]
+    registry: CollectorRegistry
+    draining: asyncio.Event  # set when the end begins: endless streams should end themselves
+    background: AbstractAsyncContextManager[Any] = field(default_factory=nullcontext)
+    reflected: Sequence[str] = ()  # services of other processes that reflection describes as well
+
+
+async def serve(settings: ServiceSettings, served: Served) -> None:
+    """Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once."""
+    tracing = Tracing(served.name, settings.otel_exporter_otlp_endpoint)
+    interceptor = CallInterceptor(
+        RequestReader(settings.max_json_bytes), RequestMetrics(served.registry), tracing
+    )
+    options = [
+        # Two servers on one port would share its calls in silence.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", settings.max_json_bytes + ENVELOPE_BYTES),
+        *KEEPALIVE,
+    ]
+    server = grpc.aio.server(interceptors=[interceptor], options=options)
+    health = _register(server, served)
+    port = server.add_insecure_port(f"{settings.bind_host}:{served.grpc_port}")
+    stopping = _on_signal(served.draining)
+    metrics, _ = start_http_server(served.metrics_port, settings.bind_host, served.registry)
+    async with served.background:
+        await server.start()
+        await _set_serving(health, served)
+        log.info("serving", extra={"fields": {"grpc_port": port, "metrics_port": metrics.server_port}})
+        await stopping.wait()
+        log.info("draining")
+        await health.enter_graceful_shutdown()
+        await server.stop(settings.drain_timeout)
+    metrics.shutdown()
+    tracing.close()
+    log.info("stopped")
+
+
+def run(name: str, settings: ServiceSettings, build: Callable[[], Served]) -> None:
+    """The body of every `__main__`: logs first, then the event loop."""
+    logs.configure(name, settings.log_level, settings.log_file)
+
+    async def main() -> None:
+        await serve(settings, build())
+
+    asyncio.run(main())
+
+
+def _register(server: grpc.aio.Server, served: Served) -> Any:
+    for registration in served.registrations:
+        registration.add(registration.servicer, server)
+    health = health_aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    own = [registration.name for registration in served.registrations]
+    names = [*own, *served.reflected, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
+    reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+    return health
+
+
+async def _set_serving(health: Any, served: Served) -> None:
+    for name in ["", *(registration.name for registration in served.registrations)]:
+        await health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+
+def _on_signal(draining: asyncio.Event) -> asyncio.Event:
+    def stop() -> None:
+        if draining.is_set():
+            log.warning("second signal: leaving now")
+            os._exit(1)
+        draining.set()
+
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop)
+    return draining

@@ -1,0 +1,67 @@
+"""Settings that every service has. Read once, in `__main__`; typed, frozen, refused with all their errors."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from pathlib import Path
+from typing import Literal, Self, TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Field(ge=0, le=65535)
+Loaded = TypeVar("Loaded", bound=BaseSettings)
+
+
+class ServiceSettings(BaseSettings):
+    """What the environment says to any service; a field is the variable of the same name in upper case."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    host: str = "127.0.0.1"  # where the edge listens
+    bind_host: str = "127.0.0.1"  # where this process listens
+    data_dir: Path = Path(".data")
+    database_url: str = ""  # SQLite under data_dir when empty
+    request_timeout: float = Field(300.0, gt=0)  # seconds
+    drain_timeout: float = Field(25.0, ge=0)  # seconds that calls in flight get after SIGTERM
+    auth_mode: Literal["off", "keys"] = "off"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_file: Path | None = None
+    otel_exporter_otlp_endpoint: str = ""
+    max_json_bytes: int = Field(4 * 1024 * 1024, gt=0)
+
+    @model_validator(mode="after")
+    def _closed_unless_local(self) -> Self:
+        if self.auth_mode == "keys":
+            raise ValueError("AUTH_MODE=keys is not available in this version; use AUTH_MODE=off on loopback")
+        for name in ("host", "bind_host"):
+            address = getattr(self, name)
+            if not is_loopback(address):
+                raise ValueError(f"AUTH_MODE=off would open {name.upper()}={address} to everyone")
+        return self
+
+    def database(self, service: str) -> str:
+        """The URL of this service's database."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / f'{service}.db'}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load(kind: type[Loaded]) -> Loaded:
+    """Reads the environment; ends the process with every error at once when it is wrong."""
+    try:
+        return kind()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"]).upper() or "settings"
+            sys.stderr.write(f"{name}: {problem['msg']}\n")
+        raise SystemExit(2) from None
