@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 import sys
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Port = Field(ge=0, le=65535)
+Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]  # 0: any that is free
 Loaded = TypeVar("Loaded", bound=BaseSettings)
 
 

@@ -84,12 +84,12 @@ class Mlp(_Hyperparameters):
     tasks: ClassVar[tuple[str, ...]] = ("classification", "regression")
     hidden_sizes: tuple[int, ...] = _bounded((128, 128), 1, 65_536)
     max_epochs: int = _bounded(100, 1, 100_000)
-    batch_size: int = _bounded(128, 1, 1_048_576)
+    batch_size: int = _bounded(64, 1, 1_048_576)
     learning_rate: float = _bounded(2e-3, 0, 10, exclusive_low=True)
     weight_decay: float = _bounded(1e-2, 0, 100)
-    dropout: float = _bounded(0.1, 0, 0.95)
-    ensemble_size: int = _bounded(1, 1, 256)
-    early_stopping_patience: int = _bounded(15, 1, 100_000)
+    dropout: float = _bounded(0.2, 0, 0.95)
+    ensemble_size: int = _bounded(4, 1, 256)
+    early_stopping_patience: int = _bounded(30, 1, 100_000)
 
     def problems(self) -> dict[str, str]:
         found = super().problems()

@@ -1,0 +1,103 @@
+"""The training service: `python -m services.training`. The only file that knows all of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from mlapi.training.v1 import dataset_service_pb2_grpc, job_service_pb2_grpc, model_service_pb2_grpc
+from prometheus_client import CollectorRegistry
+
+from services.chassis import clock
+from services.chassis.database import Database
+from services.chassis.schema import migrate
+from services.chassis.server import Registration, Served, run
+from services.chassis.settings import load
+from services.training.adapters import migrations
+from services.training.adapters.artifacts_disk import DiskArtifacts
+from services.training.adapters.executor_local import LocalExecutor
+from services.training.adapters.ingest import ingest
+from services.training.adapters.learner import ComputeLearner
+from services.training.adapters.store_sql import SqlStore
+from services.training.application.create_job import CreateJob
+from services.training.application.datasets import Datasets
+from services.training.application.jobs import Jobs
+from services.training.application.models import Models
+from services.training.application.reconcile import Reconciler
+from services.training.application.upload_dataset import UploadDataset
+from services.training.compute.backend import open_backend
+from services.training.rpc.datasets import DatasetServicer
+from services.training.rpc.jobs import JobServicer
+from services.training.rpc.models import ModelServicer
+from services.training.rpc.watch import Watch
+from services.training.settings import TrainingSettings, worker_command, worker_environment
+
+# A spool this old belongs to no upload any more.
+STALE_SPOOL_SECONDS = 3600
+
+
+def build(settings: TrainingSettings) -> Served:
+    """Puts the service together."""
+    url = settings.database("training")
+    database = Database(url)
+    migrate(url, Path(migrations.__path__[0]))
+    store = SqlStore(database)
+    artifacts = DiskArtifacts(settings.data_dir)
+    artifacts.clear_spools(STALE_SPOOL_SECONDS)
+    executor = LocalExecutor(worker_command(), worker_environment(), settings.data_dir / "attempts")
+    reconciler = Reconciler(store, artifacts, executor, clock.now, settings.training_slots)
+    # Predictions run on the host; the worker opens the backend that trains.
+    models = Models(store, artifacts, ComputeLearner(artifacts, open_backend("numpy")))
+    jobs = Jobs(store, clock.now, reconciler.wake)
+    draining = asyncio.Event()
+    datasets = DatasetServicer(
+        Datasets(store, artifacts, clock.now), UploadDataset(store, artifacts, ingest, clock.now)
+    )
+    create = CreateJob(store, clock.now, reconciler.wake)
+    return Served(
+        name="training",
+        grpc_port=settings.training_grpc_port,
+        metrics_port=settings.training_metrics_port,
+        registrations=[
+            Registration(
+                "mlapi.training.v1.DatasetService",
+                dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server,
+                datasets,
+            ),
+            Registration(
+                "mlapi.training.v1.JobService",
+                job_service_pb2_grpc.add_JobServiceServicer_to_server,
+                JobServicer(jobs, create, Watch(jobs, draining)),
+            ),
+            Registration(
+                "mlapi.training.v1.ModelService",
+                model_service_pb2_grpc.add_ModelServiceServicer_to_server,
+                ModelServicer(models),
+            ),
+        ],
+        registry=CollectorRegistry(),
+        draining=draining,
+        background=_running(reconciler, database),
+    )
+
+
+@asynccontextmanager
+async def _running(reconciler: Reconciler, database: Database) -> AsyncIterator[None]:
+    reconciler.start()
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(reconciler.stop)
+        database.close()
+
+
+def main() -> None:
+    """Serves until told to stop."""
+    settings = load(TrainingSettings)
+    run("training", settings, lambda: build(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Artifacts on a local disk: written under another name, synced, then renamed. None is ever half there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+WEIGHTS = "weights.safetensors"
+METADATA = "model.json"
+
+
+class DiskSpool:
+    """See `Spool`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.byte_count = 0
+        self._hash = hashlib.sha256()
+        self._file = path.open("wb", buffering=0)
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        self.byte_count += len(data)
+        self._hash.update(data)
+
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        """Removes the file."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
+class DiskArtifacts:
+    """See `Artifacts`."""
+
+    def __init__(self, root: Path) -> None:
+        self._spools = root / "spool"
+        self._contents = root / "datasets"
+        self._models = root / "models"
+        for folder in (self._spools, self._contents, self._models):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def clear_spools(self, older_than: float) -> None:
+        """Removes what a process that was killed left half-way, `older_than` seconds ago or more."""
+        for path in self._spools.iterdir():
+            if time.time() - path.stat().st_mtime > older_than:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    @contextmanager
+    def spool(self) -> Iterator[DiskSpool]:
+        handle, name = tempfile.mkstemp(dir=self._spools)
+        os.close(handle)
+        spool = DiskSpool(Path(name))
+        try:
+            yield spool
+        finally:
+            spool.close()
+
+    def content(self, sha256: str) -> Path:
+        return self._contents / f"{sha256}.arrow"
+
+    def delete_content(self, sha256: str) -> None:
+        self.content(sha256).unlink(missing_ok=True)
+
+    def save_model(self, model_id: str, arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+        work = Path(tempfile.mkdtemp(dir=self._spools))
+        try:
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, work / WEIGHTS)
+            (work / METADATA).write_text(json.dumps(metadata))
+            for name in (WEIGHTS, METADATA):
+                _sync(work / name)
+            work.rename(self._models / model_id)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        _sync(self._models)
+
+    def load_model(self, model_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        folder = self._models / model_id
+        metadata = json.loads((folder / METADATA).read_text())
+        return load_file(folder / WEIGHTS), metadata
+
+    def delete_model(self, model_id: str) -> None:
+        shutil.rmtree(self._models / model_id, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,5 @@
+"""The system of record in SQL: SQLite or PostgreSQL."""
+
+from services.training.adapters.store_sql.store import SqlStore
+
+__all__ = ["SqlStore"]

@@ -1,0 +1,76 @@
+"""Get, list, delete and predict with models."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from threading import Lock
+
+from services.chassis.errors import NotFound, invalid_fields
+from services.training.application import paging
+from services.training.application.ports import Artifacts, InvalidRow, Learner, Outcome, Store, TrainedModel
+from services.training.domain.model import Model
+
+MOST_ROWS = 10_000
+# Models kept ready to predict; restoring one costs a read of its weights.
+MODELS_IN_MEMORY = 16
+
+
+class Models:
+    """The models of this installation."""
+
+    def __init__(self, store: Store, artifacts: Artifacts, learner: Learner) -> None:
+        self._store = store
+        self._artifacts = artifacts
+        self._learner = learner
+        self._ready: OrderedDict[str, TrainedModel] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, model_id: str) -> Model:
+        """Raises NotFound."""
+        with self._store.read() as tx:
+            model = tx.models.get(model_id)
+        if model is None:
+            raise NotFound("model", model_id)
+        return model
+
+    def page(self, size: int, token: str) -> tuple[list[Model], str]:
+        """One page, newest first, and the token of the next."""
+        page = paging.parse("models", size, token)
+        with self._store.read() as tx:
+            items = tx.models.page(page)
+        return [model for _, model in items], paging.next_token("models", page, items)
+
+    def delete(self, model_id: str) -> None:
+        """Raises NotFound. The row goes first: a crash then leaves nameless weights, no broken model."""
+        self.get(model_id)
+        with self._store.write() as tx:
+            tx.models.delete(model_id)
+        with self._lock:
+            self._ready.pop(model_id, None)
+        self._artifacts.delete_model(model_id)
+
+    def predict(self, model_id: str, rows: Sequence[Mapping[str, object]]) -> tuple[Model, list[Outcome]]:
+        """One outcome for each row; raises NotFound, and InvalidArgument naming the row and the column."""
+        if len(rows) > MOST_ROWS:
+            raise invalid_fields({"rows": f"at most {MOST_ROWS} at once, got {len(rows)}"})
+        model = self.get(model_id)
+        try:
+            return model, self._trained(model_id).predict(rows)
+        except InvalidRow as bad:
+            raise invalid_fields({f"rows[{bad.row}].{bad.column}": bad.problem}) from None
+
+    def _trained(self, model_id: str) -> TrainedModel:
+        with self._lock:
+            if model_id in self._ready:
+                self._ready.move_to_end(model_id)
+                return self._ready[model_id]
+        try:
+            trained = self._learner.restore(model_id)
+        except FileNotFoundError:  # deleted since it was looked up
+            raise NotFound("model", model_id) from None
+        with self._lock:
+            self._ready[model_id] = trained
+            while len(self._ready) > MODELS_IN_MEMORY:
+                self._ready.popitem(last=False)
+        return trained

@@ -1,0 +1,43 @@
+"""Page tokens: opaque to callers, and good only for the list that gave them out."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import TypeVar
+
+from services.chassis.errors import InvalidArgument, invalid_fields
+from services.training.application.ports import Page
+
+Item = TypeVar("Item")
+DEFAULT_SIZE = 50
+LARGEST_SIZE = 1000
+
+
+def parse(kind: str, size: int, token: str, default: int = DEFAULT_SIZE, largest: int = LARGEST_SIZE) -> Page:
+    """The page that a caller asks for; `kind` names the list."""
+    if size < 0:
+        raise invalid_fields({"page_size": f"has to be at least 0, got {size}"})
+    return Page(min(size or default, largest), position(kind, token) if token else None)
+
+
+def token(kind: str, position: int) -> str:
+    """The token for what comes after `position` in the list `kind`."""
+    return base64.urlsafe_b64encode(f"{kind}:{position}".encode()).decode().rstrip("=")
+
+
+def position(kind: str, token: str) -> int:
+    """The inverse of `token`; raises INVALID_PAGE_TOKEN."""
+    try:
+        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
+        prefix, _, number = text.partition(":")
+        if prefix == kind and number.isascii() and number.isdecimal() and len(number) < 19:
+            return int(number)
+    except ValueError:
+        pass
+    raise InvalidArgument("INVALID_PAGE_TOKEN", f"{token[:100]!r} is no page token or cursor of this list.")
+
+
+def next_token(kind: str, page: Page, items: Sequence[tuple[int, Item]]) -> str:
+    """The token of the page after this one; empty on the last."""
+    return token(kind, items[-1][0]) if len(items) == page.size else ""

@@ -1,0 +1,39 @@
+"""A trained model, as the registry knows it. What it learned is an artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.training.domain.dataset import ColumnType
+from services.training.domain.job import Source, Task
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column that a model reads; categorical: as text, else as a number."""
+
+    name: str
+    categorical: bool
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model. target_type: how classes were written in the target column."""
+
+    model_id: str
+    display_name: str
+    job_id: str
+    source: Source
+    algorithm: str
+    task: Task
+    target: str
+    target_type: ColumnType
+    features: tuple[Feature, ...]
+    classes: tuple[str, ...]
+    weights_sha256: str
+    validation_metrics: Mapping[str, float]
+    test_metrics: Mapping[str, float]
+    warnings: tuple[str, ...]
+    create_time: datetime

@@ -1,0 +1,51 @@
+"""`DatasetService`: parse, call, map."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+from mlapi.training.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
+
+from services.chassis.errors import invalid_fields
+from services.training.application.datasets import Datasets
+from services.training.application.upload_dataset import UploadDataset
+from services.training.rpc import mapping
+
+
+class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
+    """See the proto."""
+
+    def __init__(self, datasets: Datasets, upload: UploadDataset) -> None:
+        self._datasets = datasets
+        self._upload = upload
+
+    def CreateDataset(self, request: Any, context: Any) -> dataset_pb2.Dataset:
+        made = self._datasets.create(request.dataset_id, request.display_name, request.request_id)
+        return mapping.dataset(made)
+
+    async def UploadDataset(self, requests: AsyncIterator[Any], context: Any) -> dataset_pb2.Dataset:
+        first = await anext(aiter(requests), None)
+        if first is None:
+            raise invalid_fields({"dataset_id": "is required in the first part"})
+        name, kind = first.dataset_id, first.content.content_type
+        with self._upload.begin(name) as spool:
+            await asyncio.to_thread(spool.write, first.content.data)
+            async for part in requests:
+                await asyncio.to_thread(spool.write, part.content.data)
+            stored = await asyncio.to_thread(self._upload.finish, name, kind, spool)
+        return mapping.dataset(stored)
+
+    def GetDataset(self, request: Any, context: Any) -> dataset_pb2.Dataset:
+        return mapping.dataset(self._datasets.get(request.dataset_id))
+
+    def ListDatasets(self, request: Any, context: Any) -> dataset_service_pb2.ListDatasetsResponse:
+        items, token = self._datasets.page(request.page_size, request.page_token)
+        messages = [mapping.dataset(item) for item in items]
+        return dataset_service_pb2.ListDatasetsResponse(datasets=messages, next_page_token=token)
+
+    def DeleteDataset(self, request: Any, context: Any) -> Empty:
+        self._datasets.delete(request.dataset_id)
+        return Empty()

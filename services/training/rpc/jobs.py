@@ -1,0 +1,65 @@
+"""`JobService`: parse, call, map."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from google.api.httpbody_pb2 import HttpBody
+from google.protobuf.empty_pb2 import Empty
+from mlapi.training.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+
+from services.training.application.create_job import CreateJob
+from services.training.application.jobs import Jobs
+from services.training.rpc import mapping
+from services.training.rpc.watch import Watch, server_sent_events
+
+
+class JobServicer(job_service_pb2_grpc.JobServiceServicer):
+    """See the proto."""
+
+    def __init__(self, jobs: Jobs, create: CreateJob, watch: Watch) -> None:
+        self._jobs = jobs
+        self._create = create
+        self._watch = watch
+
+    def CreateJob(self, request: Any, context: Any) -> job_pb2.Job:
+        made = self._create(mapping.job_request(request), request.request_id, request.validate_only)
+        return mapping.job(made)
+
+    async def GetJob(self, request: Any, context: Any) -> job_pb2.Job:
+        # On the event loop: a look-up by key in the embedded database takes less than a change of thread.
+        return mapping.job(self._jobs.get(request.job_id))
+
+    def ListJobs(self, request: Any, context: Any) -> job_service_pb2.ListJobsResponse:
+        state = mapping.job_state(request.state)
+        items, token = self._jobs.page(request.page_size, request.page_token, state)
+        return job_service_pb2.ListJobsResponse(
+            jobs=[mapping.job(item) for item in items], next_page_token=token
+        )
+
+    def CancelJob(self, request: Any, context: Any) -> job_pb2.Job:
+        return mapping.job(self._jobs.cancel(request.job_id, request.request_id))
+
+    def DeleteJob(self, request: Any, context: Any) -> Empty:
+        self._jobs.delete(request.job_id)
+        return Empty()
+
+    def ListJobMetrics(self, request: Any, context: Any) -> job_service_pb2.ListJobMetricsResponse:
+        items, token = self._jobs.points(request.job_id, request.page_size, request.page_token)
+        points = [mapping.point(item) for item in items]
+        return job_service_pb2.ListJobMetricsResponse(points=points, next_page_token=token)
+
+    async def WatchJob(self, request: Any, context: Any) -> AsyncIterator[job_service_pb2.WatchJobResponse]:
+        async for event in self._watch(request.job_id, request.cursor or _last_event_id(context)):
+            yield event
+
+    async def WatchJobEvents(self, request: Any, context: Any) -> AsyncIterator[HttpBody]:
+        events = self._watch(request.job_id, request.cursor or _last_event_id(context))
+        async for body in server_sent_events(events):
+            yield body
+
+
+def _last_event_id(context: Any) -> str:
+    """What a browser sends when it connects again."""
+    return str(dict(context.invocation_metadata() or ()).get("last-event-id", ""))
