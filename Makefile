@@ -18,3 +18,65 @@ $(STAMP): requirements/dev.lock requirements/bootstrap.lock pyproject.toml
 	@$(VENV)/bin/uv pip sync --quiet --python $(PY) --require-hashes requirements/dev.lock
 	@$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --no-build-isolation -e .
 	@touch $@
+
+.PHONY: demo
+demo: setup gateway/api.pb ## Train real data through the whole stack, in under a minute
+	@$(PY) clients/demo.py
+
+.PHONY: run
+run: setup gateway/api.pb ## Run the whole stack in the foreground; Ctrl-C ends it
+	@exec $(PY) -m gateway.stack
+
+##@ Prove
+TEST_FOLDERS := $(notdir $(patsubst %/,%,$(wildcard tests/*/)))
+FAST := unit contract integration fuzz architecture e2e
+
+.PHONY: test
+test: setup gateway/api.pb ## Every test that needs no GPU and no provider key
+	@$(PY) -m pytest $(addprefix tests/,$(FAST))
+
+.PHONY: $(addprefix test-,$(TEST_FOLDERS))
+$(addprefix test-,$(TEST_FOLDERS)): test-%: setup gateway/api.pb
+	@$(PY) -m pytest tests/$*
+
+.PHONY: check
+check: setup gateway/api.pb ## Formatter, linter, types, imports, protos, edge; fails on a dirty tree
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-cache
+	@$(PY) protos/build.py check
+	@$(PY) -m gateway.validate
+	@git diff --exit-code --stat && test -z "$$(git status --porcelain)" || { git status --short; echo "the tree is dirty"; exit 1; }
+
+##@ Measure
+.PHONY: bench-edge
+bench-edge: setup gateway/api.pb ## The edge beside an empty handler, Envoy alone, and Flask with gunicorn
+	@$(PY) bench/edge.py
+
+.PHONY: bench
+bench: bench-edge ## Every benchmark, each beside its peer
+
+##@ Change
+PROTOS := $(shell find protos/mlapi -name '*.proto')
+
+.PHONY: proto
+proto: setup ## Generate code and descriptors from the protos
+	@$(PY) protos/build.py generate
+
+gateway/api.pb: $(PROTOS) protos/build.py | $(STAMP)
+	@$(PY) protos/build.py generate
+
+.PHONY: format
+format: setup ## Format everything
+	@$(VENV)/bin/ruff format --quiet . && $(VENV)/bin/ruff check --quiet --fix .
+	@cd protos && ../$(VENV)/bin/buf format -w
+
+.PHONY: lock
+lock: setup ## Pin the newest versions that pyproject.toml allows
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--upgrade --extra dev pyproject.toml -o requirements/dev.lock
+
+.PHONY: clean
+clean: ## Remove what was built, not .data
+	@rm -rf $(VENV) gateway/api.pb .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -20,7 +20,7 @@ from opentelemetry import trace
 from services.chassis.errors import AppError, DeadlineExceeded, Internal, Unimplemented
 from services.chassis.json_body import RequestReader
 from services.chassis.logs import REQUEST_ID, TRACE_ID
-from services.chassis.status import to_grpc, to_status
+from services.chassis.status import to_status, trailers
 from services.chassis.telemetry import RequestMetrics, Tracing, trace_id
 
 log = logging.getLogger("call")
@@ -74,7 +74,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def answer(request: Any, context: Any) -> Any:
             call = _Call(self, method, context)
             try:
-                self._read(request)
+                self._read(request, call)
                 async with asyncio.timeout(call.seconds_left):
                     response = await (
                         asyncio.to_thread(behavior, request, context)
@@ -93,7 +93,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def answer(request: Any, context: Any) -> AsyncIterator[Any]:
             call = _Call(self, method, context)
             try:
-                self._read(request)
+                self._read(request, call)
                 async for response in behavior(request, context):
                     yield response
             except BaseException as error:
@@ -103,9 +103,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return answer
 
-    def _read(self, request: Any) -> None:
+    def _read(self, request: Any, call: _Call) -> None:
         if hasattr(request, "DESCRIPTOR"):  # a stream of requests is read by its handler
-            self._reader.read(request)
+            self._reader.read(request, call.metadata.get("idempotency-key", ""))
 
     def finish(self, call: _Call, code: str, message: str, level: int) -> None:
         """Writes the log line, counts the call and ends its span."""
@@ -162,7 +162,8 @@ class _Call:
         if isinstance(known, Internal):
             log.error("call failed", exc_info=error)
         self.end(known.code, known.message)
-        await self._context.abort_with_status(to_grpc(to_status(known, self.request_id)))
+        status = to_status(known, self.request_id)
+        await self._context.abort(grpc.StatusCode[known.code], status.message, trailers(status))
 
 
 def _as_app_error(error: BaseException) -> AppError:

@@ -18,6 +18,7 @@ from services.chassis import json_check
 from services.chassis.errors import InvalidArgument, invalid_fields
 
 BODY = "http_body"
+REQUEST_ID = "request_id"
 
 
 class RequestReader:
@@ -27,11 +28,16 @@ class RequestReader:
         self._most_bytes = most_bytes
         self._required: dict[str, tuple[str, ...]] = {}
 
-    def read(self, request: Any) -> None:
-        """Completes `request` in place; raises InvalidArgument naming every field at fault."""
+    def read(self, request: Any, idempotency_key: str = "") -> None:
+        """Completes `request` in place; raises InvalidArgument naming every field at fault.
+
+        idempotency_key: what the header of that name says; stands in for an absent `request_id`.
+        """
         descriptor = request.DESCRIPTOR
         if BODY in descriptor.fields_by_name and request.HasField(BODY):
             self._merge(request)
+        if idempotency_key and REQUEST_ID in descriptor.fields_by_name and not request.request_id:
+            request.request_id = idempotency_key
         missing = [name for name in self._required_fields(descriptor) if not getattr(request, name)]
         if missing:
             raise invalid_fields(dict.fromkeys(missing, "is required"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
@@ -28,10 +30,15 @@ def to_status(error: AppError, request_id: str = "") -> status_pb2.Status:
     return status_pb2.Status(code=code, message=error.message[:LONGEST_MESSAGE], details=details)
 
 
-def to_grpc(status: status_pb2.Status) -> grpc.Status:
-    """What `context.abort_with_status` takes."""
-    converted: grpc.Status = rpc_status.to_status(status)
-    return converted
+def trailers(status: status_pb2.Status) -> tuple[tuple[str, str | bytes], ...]:
+    """The trailing metadata that carry `status`. Over REST, `retry-after` becomes the header of that name."""
+    found: tuple[tuple[str, str | bytes], ...] = tuple(rpc_status.to_status(status).trailing_metadata)
+    for detail in status.details:
+        retry = error_details_pb2.RetryInfo()
+        if detail.Unpack(retry):
+            seconds = retry.retry_delay.ToTimedelta().total_seconds()
+            found += (("retry-after", str(math.ceil(seconds))),)
+    return found
 
 
 def _details(error: AppError) -> list[Message]:

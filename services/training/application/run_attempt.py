@@ -156,7 +156,7 @@ class Reporter:
             return
         with self.store.write() as tx:
             job = owned(tx, self.job.job_id, self.job.attempt)
-            tx.jobs.add_points(job.job_id, points)
+            tx.jobs.add_points(job.job_id, [point for point in points if point.values])
             tx.jobs.update(job.reported(points[-1].progress, self.clock()))
         if job.state is JobState.CANCELLING:
             self.stop.set()

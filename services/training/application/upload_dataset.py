@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from services.chassis.clock import Clock
-from services.chassis.errors import InvalidArgument, ResourceExhausted, Unavailable
+from services.chassis.errors import InvalidArgument, ResourceExhausted, Unavailable, Violation
 from services.training.application.datasets import check_dataset_id, drop_unused_content
 from services.training.application.ports import Artifacts, Ingest, Spool, Store
 from services.training.domain.dataset import BadContent, Content, Dataset
@@ -39,7 +39,10 @@ class UploadDataset:
         except BadContent as bad:
             place: dict[str, Any] = {"row": bad.row, "column": bad.column}
             place = {name: value for name, value in place.items() if value is not None}
-            raise InvalidArgument("INVALID_CONTENT", bad.message, problem=bad.reason, **place) from bad
+            violation = Violation("content", bad.message)
+            raise InvalidArgument(
+                "INVALID_CONTENT", bad.message, [violation], problem=bad.reason, **place
+            ) from bad
         return self._record(dataset_id, content_type, content)
 
     def _record(self, dataset_id: str, content_type: str, content: Content) -> Dataset:

@@ -43,7 +43,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
 
     def ListDatasets(self, request: Any, context: Any) -> dataset_service_pb2.ListDatasetsResponse:
         items, token = self._datasets.page(request.page_size, request.page_token)
-        messages = [mapping.dataset(item) for item in items]
+        messages = [mapping.dataset(item, columns=False) for item in items]
         return dataset_service_pb2.ListDatasetsResponse(datasets=messages, next_page_token=token)
 
     def DeleteDataset(self, request: Any, context: Any) -> Empty:

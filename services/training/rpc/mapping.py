@@ -47,7 +47,7 @@ def timestamp(time: datetime | None) -> Timestamp | None:
 # Datasets
 
 
-def dataset(item: Dataset) -> dataset_pb2.Dataset:
+def dataset(item: Dataset, columns: bool = True) -> dataset_pb2.Dataset:
     """A dataset on the wire."""
     message = dataset_pb2.Dataset(
         dataset_id=item.dataset_id,
@@ -58,7 +58,7 @@ def dataset(item: Dataset) -> dataset_pb2.Dataset:
         update_time=timestamp(item.update_time),
     )
     if item.content:
-        message.columns.extend(_column(column) for column in item.content.columns)
+        message.columns.extend(_column(column) for column in item.content.columns if columns)
         message.row_count = item.content.row_count
         message.byte_count = item.content.byte_count
         message.sha256 = item.content.sha256

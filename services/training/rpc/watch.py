@@ -80,6 +80,9 @@ async def server_sent_events(
 
 
 def _frame(event: str, message: Message, cursor: str = "") -> HttpBody:
-    data = json_format.MessageToJson(message, preserving_proto_field_name=True, indent=None)
+    # As Envoy's transcoder writes JSON, so that a job looks the same on every route.
+    data = json_format.MessageToJson(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, indent=None
+    )
     lines = [f"event: {event}", *([f"id: {cursor}"] if cursor else []), f"data: {data}", "", ""]
     return HttpBody(content_type="text/event-stream", data="\n".join(lines).encode())

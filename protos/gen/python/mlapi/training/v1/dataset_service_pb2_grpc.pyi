@@ -45,7 +45,7 @@ class DatasetServiceStub:
     GetDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetRequest, _dataset_pb2.Dataset]
     """Gets a dataset. Returns NOT_FOUND if it does not exist."""
     ListDatasets: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetsRequest, _dataset_service_pb2.ListDatasetsResponse]
-    """Lists datasets, newest first."""
+    """Lists datasets, newest first, without their columns."""
     DeleteDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetRequest, _empty_pb2.Empty]
     """Deletes a dataset. Its content goes when nothing refers to it any more. Returns NOT_FOUND if it does
     not exist and FAILED_PRECONDITION while a job that has not ended needs it.
@@ -66,7 +66,7 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     GetDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
     """Gets a dataset. Returns NOT_FOUND if it does not exist."""
     ListDatasets: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetsRequest, _dataset_service_pb2.ListDatasetsResponse]  # type: ignore[assignment]
-    """Lists datasets, newest first."""
+    """Lists datasets, newest first, without their columns."""
     DeleteDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a dataset. Its content goes when nothing refers to it any more. Returns NOT_FOUND if it does
     not exist and FAILED_PRECONDITION while a job that has not ended needs it.
@@ -108,7 +108,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dataset_service_pb2.ListDatasetsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_service_pb2.ListDatasetsResponse, _abc.Awaitable[_dataset_service_pb2.ListDatasetsResponse]]:
-        """Lists datasets, newest first."""
+        """Lists datasets, newest first, without their columns."""
 
     @_abc_1.abstractmethod
     def DeleteDataset(

