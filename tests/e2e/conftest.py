@@ -1,0 +1,34 @@
+"""One real stack for every test of this folder: three services and Envoy, on free ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+
+from gateway.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The running product. REQUEST_TIMEOUT is short, so that tests of deadlines are."""
+    folder: Path = tmp_path_factory.mktemp("stack")
+    with Stack(folder, {"REQUEST_TIMEOUT": "20"}) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def rest(stack: Stack) -> Iterator[httpx.Client]:
+    """A REST caller."""
+    with httpx.Client(base_url=stack.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def channel(stack: Stack) -> Iterator[grpc.Channel]:
+    """A native gRPC caller, on the same port."""
+    with grpc.insecure_channel(stack.address) as opened:
+        yield opened
