@@ -26,19 +26,33 @@ class ServiceSettings(BaseSettings):
     request_timeout: float = Field(300.0, gt=0)  # seconds
     drain_timeout: float = Field(25.0, ge=0)  # seconds that calls in flight get after SIGTERM
     auth_mode: Literal["off", "keys"] = "off"
+    rate_limit_enabled: bool = False
+    redis_url: str = ""
+    artifacts_url: str = ""
+    ray_address: str = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_file: Path | None = None
     otel_exporter_otlp_endpoint: str = ""
     max_json_bytes: int = Field(4 * 1024 * 1024, gt=0)
 
     @model_validator(mode="after")
-    def _closed_unless_local(self) -> Self:
-        if self.auth_mode == "keys":
-            raise ValueError("AUTH_MODE=keys is not available in this version; use AUTH_MODE=off on loopback")
-        for name in ("host", "bind_host"):
-            address = getattr(self, name)
-            if not is_loopback(address):
-                raise ValueError(f"AUTH_MODE=off would open {name.upper()}={address} to everyone")
+    def _safe_and_real(self) -> Self:
+        """Refuses what would be open to everyone, and what would be a promise that nobody keeps."""
+        problems = [
+            f"AUTH_MODE=off would open {name.upper()}={getattr(self, name)} to everyone"
+            for name in ("host", "bind_host")
+            if not is_loopback(getattr(self, name))
+        ]
+        later = {
+            "AUTH_MODE=keys": self.auth_mode == "keys",
+            "RATE_LIMIT_ENABLED": self.rate_limit_enabled,
+            "REDIS_URL": self.redis_url,
+            "ARTIFACTS_URL": self.artifacts_url,
+            "RAY_ADDRESS": self.ray_address,
+        }
+        problems += [f"{name} is not available in this version" for name, asked in later.items() if asked]
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     def database(self, service: str) -> str:
