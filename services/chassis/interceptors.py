@@ -1,7 +1,7 @@
 """What happens around every call, once: identity, deadline, body, errors, log line, metrics, span.
 
 A handler is a plain function or a coroutine. A plain function may block: it runs in a thread. A coroutine
-runs on the event loop and must not.
+runs on the event loop and must not. A handler that answers with a stream is an asynchronous generator.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from opentelemetry import trace
@@ -24,6 +24,7 @@ from services.chassis.status import to_status, trailers
 from services.chassis.telemetry import RequestMetrics, Tracing, trace_id
 
 log = logging.getLogger("call")
+Result = TypeVar("Result")
 Handler = Any  # grpc.RpcMethodHandler, whose fields grpc does not type
 # Time kept back from the deadline to say DEADLINE_EXCEEDED with its details: gRPC itself says it without any.
 DEADLINE_MARGIN = 0.1
@@ -75,12 +76,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             call = _Call(self, method, context)
             try:
                 self._read(request, call)
-                async with asyncio.timeout(call.seconds_left):
-                    response = await (
-                        asyncio.to_thread(behavior, request, context)
-                        if blocking
-                        else behavior(request, context)
-                    )
+                response = await call.in_time(
+                    asyncio.to_thread(behavior, request, context) if blocking else behavior(request, context)
+                )
             except BaseException as error:
                 await call.fail(error)
                 raise
@@ -94,7 +92,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             call = _Call(self, method, context)
             try:
                 self._read(request, call)
-                async for response in behavior(request, context):
+                responses = aiter(behavior(request, context))
+                while (response := await call.in_time(anext(responses, None))) is not None:
                     yield response
             except BaseException as error:
                 await call.fail(error)
@@ -137,11 +136,18 @@ class _Call:
         REQUEST_ID.set(self.request_id)
         TRACE_ID.set(trace_id(self.span, self.metadata))
 
-    @property
-    def seconds_left(self) -> float | None:
-        """Seconds until the caller's deadline, less the margin; None without a deadline."""
+    async def in_time(self, work: Awaitable[Result]) -> Result:
+        """What `work` gives; raises DeadlineExceeded when the caller's deadline, less the margin, is first."""
         left = self._context.time_remaining()
-        return None if left is None else max(left - min(DEADLINE_MARGIN, left / 10), 0)
+        seconds = None if left is None else max(left - min(DEADLINE_MARGIN, left / 10), 0)
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await work
+        except TimeoutError:
+            if not limit.expired():  # a time limit of the handler's own
+                raise
+            message = "The deadline passed before the answer was ready."
+            raise DeadlineExceeded("DEADLINE_EXCEEDED", message) from None
 
     def end(self, code: str, message: str = "") -> None:
         """Closes the books on the call."""
@@ -169,8 +175,6 @@ class _Call:
 def _as_app_error(error: BaseException) -> AppError:
     if isinstance(error, AppError):
         return error
-    if isinstance(error, TimeoutError):
-        return DeadlineExceeded("DEADLINE_EXCEEDED", "The deadline passed before the answer was ready.")
     # What went wrong is in the log, under the request id; callers learn nothing of our insides.
     return Internal("INTERNAL", "The service failed on this call; its request id finds it in the logs.")
 

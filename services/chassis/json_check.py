@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -24,6 +25,7 @@ _INTEGERS = {
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
 }
+_INT64_TEXT = re.compile("-?[0-9]{1,20}")
 _REALS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
 
 
@@ -37,10 +39,13 @@ def problems(
     known = {name: field for field in descriptor.fields for name in (field.name, field.json_name)}
     known.pop(hidden, None)
     chosen: dict[str, str] = {}
+    given: dict[str, str] = {}  # field → the name that it was given by
     for name, value in values.items():
         field = known.get(name)
         if field is None:
             yield path + name, _unknown(name, descriptor, hidden)
+        elif given.setdefault(field.name, name) != name:
+            yield path + name, f"is the same field as {given[field.name]!r}"
         elif value is not None:
             yield from _choice(field, chosen, path)
             yield from _field(field, value, path + name)
@@ -116,7 +121,7 @@ def _scalar(field: FieldDescriptor, value: Any) -> str | None:
 
 def _integer(value: Any, low: int, high: int) -> str | None:
     # Proto JSON writes 64-bit integers as text.
-    if isinstance(value, str) and high > 2**32 and value.lstrip("-").isdecimal():
+    if isinstance(value, str) and high > 2**32 and _INT64_TEXT.fullmatch(value):
         value = int(value)
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     if not whole or isinstance(value, bool):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeAlias, TypeVar
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]  # 0: any that is free
 Loaded = TypeVar("Loaded", bound=BaseSettings)
+Value = TypeVar("Value")
 
 
 class ServiceSettings(BaseSettings):
@@ -35,25 +36,23 @@ class ServiceSettings(BaseSettings):
     otel_exporter_otlp_endpoint: str = ""
     max_json_bytes: int = Field(4 * 1024 * 1024, gt=0)
 
-    @model_validator(mode="after")
-    def _safe_and_real(self) -> Self:
-        """Refuses what would be open to everyone, and what would be a promise that nobody keeps."""
-        problems = [
-            f"AUTH_MODE=off would open {name.upper()}={getattr(self, name)} to everyone"
-            for name in ("host", "bind_host")
-            if not is_loopback(getattr(self, name))
-        ]
-        later = {
-            "AUTH_MODE=keys": self.auth_mode == "keys",
-            "RATE_LIMIT_ENABLED": self.rate_limit_enabled,
-            "REDIS_URL": self.redis_url,
-            "ARTIFACTS_URL": self.artifacts_url,
-            "RAY_ADDRESS": self.ray_address,
-        }
-        problems += [f"{name} is not available in this version" for name, asked in later.items() if asked]
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
+    # Field by field, not over the whole: pydantic looks at the whole only when every field is right, and so
+    # would keep these errors back until the others are mended.
+    @field_validator("host", "bind_host")
+    @classmethod
+    def _closed(cls, address: str) -> str:
+        """Refuses what would be open to everyone."""
+        if not is_loopback(address):
+            raise ValueError(f"AUTH_MODE=off would open {address} to everyone")
+        return address
+
+    @field_validator("auth_mode", "rate_limit_enabled", "redis_url", "artifacts_url", "ray_address")
+    @classmethod
+    def _real(cls, value: Value, info: ValidationInfo) -> Value:
+        """Refuses what would be a promise that nobody keeps."""
+        if value != cls.model_fields[str(info.field_name)].default:
+            raise ValueError("this is not available in this version")
+        return value
 
     def database(self, service: str) -> str:
         """The URL of this service's database."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -11,23 +12,25 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from services.chassis.errors import AppError, InvalidArgument, NotFound, ResourceExhausted
+from services.chassis.errors import AppError, InvalidArgument, NotFound, ResourceExhausted, Violation
 
 DOMAIN = "mlapi"
-# Errors travel in HTTP/2 trailers, which have to stay small.
-MOST_VIOLATIONS = 25
-LONGEST_MESSAGE = 1000
+# Errors travel in HTTP/2 trailers, of which many clients take 8 KiB and then lose the error. The message is
+# there twice, once percent-encoded (at worst three bytes for each), and the status in base64 (four for three).
+LONGEST_TEXT = 500  # bytes
+MOST_BYTES = 4500
 
 
 def to_status(error: AppError, request_id: str = "") -> status_pb2.Status:
     """The status that says `error`, with exactly one ErrorInfo and the details that fit."""
-    metadata = {name: value[:LONGEST_MESSAGE] for name, value in error.metadata.items()}
+    metadata = {name: _short(value) for name, value in error.metadata.items()}
     if request_id:
         metadata["request_id"] = request_id
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
     code: int = grpc.StatusCode[error.code].value[0]
-    details = [_packed(info), *(_packed(detail) for detail in _details(error))]
-    return status_pb2.Status(code=code, message=error.message[:LONGEST_MESSAGE], details=details)
+    status = status_pb2.Status(code=code, message=_short(error.message), details=[_packed(info)])
+    status.details.extend(_packed(detail) for detail in _details(error, MOST_BYTES - status.ByteSize()))
+    return status
 
 
 def trailers(status: status_pb2.Status) -> tuple[tuple[str, str | bytes], ...]:
@@ -41,26 +44,37 @@ def trailers(status: status_pb2.Status) -> tuple[tuple[str, str | bytes], ...]:
     return found
 
 
-def _details(error: AppError) -> list[Message]:
+def _details(error: AppError, room: int) -> list[Message]:
     if isinstance(error, InvalidArgument) and error.violations:
-        violations = [
-            error_details_pb2.BadRequest.FieldViolation(
-                field=v.field, description=v.description[:LONGEST_MESSAGE]
-            )
-            for v in error.violations[:MOST_VIOLATIONS]
-        ]
-        return [error_details_pb2.BadRequest(field_violations=violations)]
+        return [_bad_request(error.violations, room)]
     if isinstance(error, NotFound):
-        kind, name = error.resource_type, error.resource_name
+        kind, name = error.resource_type, _short(error.resource_name)
         return [error_details_pb2.ResourceInfo(resource_type=kind, resource_name=name)]
     if isinstance(error, ResourceExhausted) and error.retry_after is not None:
         return [error_details_pb2.RetryInfo(retry_delay=_duration(error.retry_after))]
     if error.code == "FAILED_PRECONDITION":
         violation = error_details_pb2.PreconditionFailure.Violation(
-            type=error.reason, description=error.message
+            type=error.reason, description=_short(error.message)
         )
         return [error_details_pb2.PreconditionFailure(violations=[violation])]
     return []
+
+
+def _bad_request(violations: Iterable[Violation], room: int) -> error_details_pb2.BadRequest:
+    """The violations, from the first to the last that fits into `room` bytes."""
+    request = error_details_pb2.BadRequest()
+    for violation in violations:
+        field, description = _short(violation.field), _short(violation.description)
+        request.field_violations.add(field=field, description=description)
+        if request.ByteSize() > room:
+            del request.field_violations[-1]
+            break
+    return request
+
+
+def _short(text: str) -> str:
+    """At most LONGEST_TEXT bytes of UTF-8. Half a surrogate pair, which JSON can hold, is written as its code."""
+    return text.encode("utf-8", "backslashreplace")[:LONGEST_TEXT].decode("utf-8", "ignore")
 
 
 def _duration(seconds: float) -> Duration:

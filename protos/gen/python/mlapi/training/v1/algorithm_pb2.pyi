@@ -115,19 +115,19 @@ class Mlp(_message.Message):
     ENSEMBLE_SIZE_FIELD_NUMBER: _builtins.int
     EARLY_STOPPING_PATIENCE_FIELD_NUMBER: _builtins.int
     max_epochs: _builtins.int
-    """Most passes over the training data, in 1 to 100,000."""
+    """Most passes over the training data, in 1 to 100,000. Default 100."""
     batch_size: _builtins.int
-    """Rows in a step, in 1 to 1,048,576."""
+    """Rows in a step, in 1 to 1,048,576. Default 64."""
     learning_rate: _builtins.float
-    """Peak step size of AdamW, in (0, 10]."""
+    """Peak step size of AdamW, in (0, 10]. Default 0.002."""
     weight_decay: _builtins.float
-    """Decoupled weight decay of AdamW, in 0 to 100."""
+    """Decoupled weight decay of AdamW, in 0 to 100. Default 0.01."""
     dropout: _builtins.float
-    """Fraction of hidden units left out in training, in 0 to 0.95."""
+    """Fraction of hidden units left out in training, in 0 to 0.95. Default 0.2."""
     ensemble_size: _builtins.int
-    """Networks trained at once and averaged, in 1 to 256. Default 1."""
+    """Networks trained at once and averaged, in 1 to 256. Default 4."""
     early_stopping_patience: _builtins.int
-    """Epochs without a better validation loss after which training stops, in 1 to 100,000."""
+    """Epochs without a better validation loss after which training stops, in 1 to 100,000. Default 30."""
     @_builtins.property
     def hidden_sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Units of each hidden layer, in 1 to 65,536; at most 32 layers. Default 128, 128."""

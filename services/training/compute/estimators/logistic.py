@@ -1,0 +1,112 @@
+"""Logistic regression: minimises mean log loss + l2/(2n)·‖W‖² over W and unpenalised intercepts.
+
+That is scikit-learn's objective with C = 1/l2. Two classes have one free column, the log odds of the second;
+more classes have one each (softmax).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from services.training.compute.backend import Backend
+from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples
+from services.training.compute.kernels.cross_entropy import cross_entropy, softmax
+from services.training.compute.lbfgs import Point, minimise
+from services.training.compute.loop import Loop
+from services.training.domain.hyperparameters import Logistic
+
+# Rows at a time: few enough that a block's logits stay in cache on the host, many enough to fill a device.
+_BLOCK_ROWS = {"numpy": 8192, "cupy": 262_144}
+
+Vector = npt.NDArray[np.float64]
+
+
+class LogisticEstimator:
+    """Classification only, by L-BFGS in float64 over products in float32."""
+
+    def __init__(self, params: Logistic, classes: int) -> None:
+        assert classes >= 2, "logistic is for classification"
+        self._params = params
+        self._classes = classes
+
+    def fit(
+        self, train: Samples, validation: Samples | None, seed: int, loop: Loop, backend: Backend
+    ) -> Outcome:
+        """See Estimator. Convex and started from zero: `seed` is not used."""
+        objective = _Objective(train, self._params.l2, loop, backend)
+        start = np.zeros((train.features.shape[1] + 1) * objective.free)
+        limits = (self._params.max_iterations, self._params.tolerance)
+        done = 0
+
+        def on_iteration(iteration: int, point: Point) -> bool:
+            nonlocal done
+            done = iteration
+            metrics = {"train_loss": point.value, "gradient": point.slope}
+            loop.report(iteration, iteration / self._params.max_iterations, metrics)
+            loop.checkpoint({"weights": point.x})
+            return objective.stopped
+
+        end = minimise(objective, start, *limits, on_iteration)
+        samples = objective.evaluations * len(train)
+        if objective.stopped:
+            return Outcome({}, samples, done, stopped=True)
+        table = end.x.reshape(-1, objective.free)
+        return Outcome({"weights": table[:-1].copy(), "intercepts": table[-1].copy()}, samples, done)
+
+    def predict(self, arrays: Arrays, features: Matrix) -> npt.NDArray[np.float64]:
+        """See Estimator."""
+        free = features.astype(np.float64) @ arrays["weights"] + arrays["intercepts"]
+        logits = np.zeros((len(features), self._classes))
+        logits[:, self._classes - free.shape[1] :] = free
+        probabilities: npt.NDArray[np.float64] = softmax(np, logits)
+        return probabilities
+
+
+class _Objective:
+    """Value and gradient at a flat (d + 1, free) float64 table of weights, the intercepts in its last row."""
+
+    def __init__(self, train: Samples, l2: float, loop: Loop, backend: Backend) -> None:
+        self.free = 1 if train.classes == 2 else train.classes
+        self.evaluations = 0
+        self.stopped = False
+        self._train = train
+        self._penalty = l2 / len(train)
+        self._loop = loop
+        self._backend = backend
+        self._features = backend.to_device(train.features)
+        self._targets = backend.to_device(train.targets)
+        rows = min(len(train), _BLOCK_ROWS[backend.name])
+        self._logits = backend.xp.empty((rows, train.classes), np.float32)
+        self._losses = backend.xp.empty(rows, np.float32)
+        self._weights = backend.xp.full(rows, 1 / len(train), np.float32)
+
+    def __call__(self, flat: Vector) -> tuple[float, Vector]:
+        table = flat.reshape(-1, self.free)
+        gradient = np.zeros_like(table)
+        value = 0.0
+        weights = self._backend.to_device(table.astype(np.float32))
+        for start in range(0, len(self._train), len(self._logits)):
+            self.stopped = self.stopped or self._loop.should_stop()
+            if self.stopped:
+                # A value that no search takes: the walk ends here, and its end is thrown away.
+                return np.inf, np.zeros_like(flat)
+            value += self._add_block(slice(start, start + len(self._logits)), weights, gradient)
+        self.evaluations += 1
+        gradient[:-1] += self._penalty * table[:-1]
+        value += self._penalty / 2 * float((table[:-1] ** 2).sum())
+        return value, gradient.ravel()
+
+    def _add_block(self, rows: slice, weights: Matrix, gradient: Vector) -> float:
+        xp, to_host = self._backend.xp, self._backend.to_host
+        x, targets = self._features[rows], self._targets[rows]
+        logits, losses = self._logits[: len(x)], self._losses[: len(x)]
+        fixed = logits.shape[1] - self.free
+        logits[:, :fixed] = 0
+        free = logits[:, fixed:]
+        xp.matmul(x, weights[:-1], out=free)
+        free += weights[-1]
+        cross_entropy(self._backend.kernels, logits[None], targets, self._weights[: len(x)], losses[None])
+        gradient[:-1] += to_host(x.T @ free)
+        gradient[-1] += to_host(free.sum(axis=0, dtype=np.float64))
+        return float(xp.sum(losses, dtype=np.float64))

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as oracle
+
+from services.training.compute.metrics import classification_metrics, regression_metrics
+
+
+def random_outcome(seed: int, rows: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Codes and probabilities; coarse scores, so that ties occur."""
+    random = np.random.default_rng(seed)
+    scores = random.integers(1, 6, (rows, classes)).astype(float)
+    return random.integers(0, classes, rows), scores / scores.sum(axis=1, keepdims=True)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 60), st.integers(2, 5))
+def test_classification_agrees_with_scikit_learn(seed: int, rows: int, classes: int) -> None:
+    truth, probabilities = random_outcome(seed, rows, classes)
+    found = classification_metrics(truth, probabilities)
+    predicted = probabilities.argmax(axis=1)
+    assert found["accuracy"] == pytest.approx(oracle.accuracy_score(truth, predicted))
+    assert found["f1"] == pytest.approx(oracle.f1_score(truth, predicted, average="macro", zero_division=0))
+    expected = oracle.log_loss(truth, probabilities, labels=range(classes))
+    assert found["log_loss"] == pytest.approx(expected)
+    complete = len(set(truth)) == classes
+    assert ("roc_auc" in found) == complete
+    if complete:
+        scores = probabilities[:, 1] if classes == 2 else probabilities
+        expected = oracle.roc_auc_score(truth, scores, multi_class="ovr")
+        assert found["roc_auc"] == pytest.approx(expected)
+
+
+@given(st.integers(0, 10**6), st.integers(2, 60))
+def test_regression_agrees_with_scikit_learn(seed: int, rows: int) -> None:
+    random = np.random.default_rng(seed)
+    truth, predicted = random.gamma(2, 3, rows), random.gamma(2, 3, rows)
+    found = regression_metrics(truth, predicted)
+    assert found["rmse"] == pytest.approx(oracle.root_mean_squared_error(truth, predicted))
+    assert found["mae"] == pytest.approx(oracle.mean_absolute_error(truth, predicted))
+    assert found["r2"] == pytest.approx(oracle.r2_score(truth, predicted))
+
+
+def test_undefined_metrics_are_left_out() -> None:
+    assert set(regression_metrics(np.ones(3), np.array([1.0, 2.0, 3.0]))) == {"rmse", "mae"}
+    assert classification_metrics(np.zeros(0, np.int64), np.zeros((0, 2))) == {}
+    assert regression_metrics(np.zeros(0), np.zeros(0)) == {}
+
+
+def test_a_probability_of_zero_costs_much_but_not_infinitely() -> None:
+    loss = classification_metrics(np.array([1]), np.array([[1.0, 0.0]]))["log_loss"]
+    assert loss == pytest.approx(-np.log(np.finfo(np.float32).eps))
