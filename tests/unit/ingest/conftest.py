@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from services.training.adapters.ingest import ingest, read_table
+from services.training.compute.table import Categories
+from services.training.domain.dataset import BadContent, Content
+
+Ingest: TypeAlias = Callable[..., Content]
+Refuse: TypeAlias = Callable[..., BadContent]
+Values: TypeAlias = Callable[..., list[object]]
+
+
+@pytest.fixture
+def arrow(tmp_path: Path) -> Path:
+    return tmp_path / "out" / "content.arrow"
+
+
+@pytest.fixture
+def ingested(tmp_path: Path, arrow: Path) -> Ingest:
+    """Ingests bytes into `arrow`, in blocks small enough that a few dozen rows take several."""
+    arrow.parent.mkdir()
+
+    def run(data: bytes, content_type: str = "text/csv", block_bytes: int = 512) -> Content:
+        source = tmp_path / "source"
+        source.write_bytes(data)
+        return ingest(source, content_type, arrow, sha256="of the source", block_bytes=block_bytes)
+
+    return run
+
+
+@pytest.fixture
+def refused(ingested: Ingest, arrow: Path) -> Refuse:
+    """Ingests bytes that must be refused without a trace."""
+
+    def run(data: bytes, content_type: str = "text/csv", block_bytes: int = 512) -> BadContent:
+        with pytest.raises(BadContent) as caught:
+            ingested(data, content_type, block_bytes)
+        assert list(arrow.parent.iterdir()) == []
+        return caught.value
+
+    return run
+
+
+@pytest.fixture
+def values(ingested: Ingest, arrow: Path) -> Values:
+    """The values of one column of a CSV file, as compute sees them; None where missing."""
+
+    def run(data: bytes, name: str = "a") -> list[object]:
+        ingested(data)
+        column = read_table(arrow, [name])[name]
+        if isinstance(column, Categories):
+            return [None if code < 0 else column.vocabulary[code] for code in column.codes]
+        return [None if math.isnan(value) else value for value in column.tolist()]
+
+    return run
