@@ -97,6 +97,10 @@ class Stack:
         """Process id of a service, or of `edge`."""
         return self._processes[name].pid
 
+    def metrics_port(self, name: str) -> int:
+        """Where one of SERVICES answers Prometheus."""
+        return int(self._environment[f"{name.upper()}_METRICS_PORT"])
+
     def check(self) -> None:
         """Raises StackError when a process has ended."""
         for name, process in self._processes.items():
@@ -171,10 +175,10 @@ def _free_ports() -> dict[str, str]:
 
 def _with_addresses(values: dict[str, str]) -> dict[str, str]:
     """Where the services are, unless that is said already."""
-    defaults = dict(zip(PORTS, ("50051", "9101", "50052", "9102", "50053", "9103"), strict=True))
+    for name, port in zip(PORTS, ("50051", "9101", "50052", "9102", "50053", "9103"), strict=True):
+        values.setdefault(name, port)
     for name in SERVICES:
-        port = f"{name.upper()}_GRPC_PORT"
-        values.setdefault(f"{name.upper()}_ADDRESS", f"127.0.0.1:{values.get(port, defaults[port])}")
+        values.setdefault(f"{name.upper()}_ADDRESS", f"127.0.0.1:{values[f'{name.upper()}_GRPC_PORT']}")
     values.setdefault("ACCESS_LOG", str(Path(values["DATA_DIR"]) / "logs" / "access.log"))
     return values
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import grpc
 import httpx
 import pytest
@@ -23,7 +21,6 @@ from mlapi.training.v1 import (
     model_service_pb2_grpc,
 )
 
-from gateway.stack import Stack
 from tests.e2e.journeys import flowers, only_error, train, upload
 
 
@@ -156,29 +153,3 @@ def test_the_advisor_proposes_and_says_what_it_is(
     assert [proposal.rule for proposal in native.proposals] == [one["rule"] for one in answer["proposals"]]
     assert only_error(rest.post("/v1/ai/enhance", json={}))["reason"] == "INVALID_FIELD"
     assert only_error(rest.post("/v1/ai/enhance", json={"job_id": "none"}))["reason"] == "JOB_NOT_FOUND"
-
-
-def test_a_service_that_is_down_is_said_so(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with (
-        Stack(tmp_path_factory.mktemp("half")) as stack,
-        httpx.Client(base_url=stack.url, timeout=30) as rest,
-    ):
-        stack.kill("ai_gateway")
-        refused = rest.get("/v1/ai/status")
-        assert refused.status_code == 503
-        assert only_error(refused)["reason"] == "SERVICE_UNAVAILABLE"
-        report = _until(rest, "degraded")
-        assert report.status_code == 503
-        assert rest.get("/readyz").status_code == 503
-        assert rest.get("/v1/jobs").status_code == 200
-        stack.start_service("ai_gateway")
-        assert _until(rest, "healthy").status_code == 200
-
-
-def _until(rest: httpx.Client, status: str) -> httpx.Response:
-    """The report with this status; it may be a second old."""
-    deadline = time.monotonic() + 15
-    while (answer := rest.get("/health")).json()["status"] != status:
-        assert time.monotonic() < deadline, answer.text
-        time.sleep(0.05)
-    return answer
