@@ -1,0 +1,145 @@
+"""The training service, over its generated stubs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+from mlapi.training.v1 import (
+    algorithm_pb2,
+    dataset_pb2,
+    dataset_service_pb2,
+    dataset_service_pb2_grpc,
+    job_pb2,
+    job_service_pb2,
+    job_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+)
+
+from services.ai_gateway.adapters.training_errors import app_error
+from services.ai_gateway.application.ports import Caller, Job, Point, Start
+from services.ai_gateway.domain.findings import Data
+from services.ai_gateway.domain.hyperparameters import LINEAR, MLP, Hyperparameters
+
+_TASKS = {"classification": job_pb2.CLASSIFICATION, "regression": job_pb2.REGRESSION}
+_TASK_NAMES = {number: name for name, number in _TASKS.items()}
+# A full page of points stays well below gRPC's 4 MiB for a message.
+POINTS_IN_PAGE = 5_000
+CHANNEL_OPTIONS = [
+    # A service that was restarted is found again in a second; gRPC waits up to two minutes by itself.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # A proxy for the internet is not on the way to a neighbour.
+    ("grpc.enable_http_proxy", 0),
+]
+
+
+class GrpcTrainer:
+    """See `Trainer`. Connects at the first call; `close` ends the connection."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = grpc.insecure_channel(address, CHANNEL_OPTIONS)
+        self._jobs = job_service_pb2_grpc.JobServiceStub(self._channel)
+        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        self._datasets = dataset_service_pb2_grpc.DatasetServiceStub(self._channel)
+
+    def job(self, job_id: str, caller: Caller) -> Job:
+        return _job(_call(self._jobs.GetJob, job_service_pb2.GetJobRequest(job_id=job_id), caller))
+
+    def points(self, job_id: str, caller: Caller) -> list[Point]:
+        request = job_service_pb2.ListJobMetricsRequest(job_id=job_id, page_size=POINTS_IN_PAGE)
+        found: list[Point] = []
+        while True:
+            page = _call(self._jobs.ListJobMetrics, request, caller)
+            found.extend(Point(item.attempt, item.step, dict(item.values)) for item in page.points)
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
+
+    def job_of_model(self, model_id: str, caller: Caller) -> str:
+        request = model_service_pb2.GetModelRequest(model_id=model_id)
+        return str(_call(self._models.GetModel, request, caller).job_id)
+
+    def data(self, dataset_id: str, target: str, caller: Caller) -> tuple[str, Data]:
+        request = dataset_service_pb2.GetDatasetRequest(dataset_id=dataset_id)
+        dataset = _call(self._datasets.GetDataset, request, caller)
+        return dataset.sha256, _data(dataset, target)
+
+    def start(self, dataset_id: str, target: str, task: str, caller: Caller) -> Start:
+        # Training itself says what its defaults are and what it takes the target for: a copy would grow old.
+        network = self._validated(dataset_id, target, task, MLP, caller)
+        found = _TASK_NAMES[network.task]
+        linear = self._validated(dataset_id, target, found, LINEAR[found], caller)
+        return Start(found, {MLP: hyperparameters(network), LINEAR[found]: hyperparameters(linear)})
+
+    def _validated(
+        self, dataset_id: str, target: str, task: str, algorithm: str, caller: Caller
+    ) -> job_pb2.Job:
+        """The job that CreateJob would make, with all defaults; it is not made."""
+        request = job_service_pb2.CreateJobRequest(
+            dataset_id=dataset_id,
+            target=target,
+            task=_TASKS.get(task, job_pb2.TASK_UNSPECIFIED),
+            validate_only=True,
+            **algorithm_message(algorithm, {}),
+        )
+        job: job_pb2.Job = _call(self._jobs.CreateJob, request, caller)
+        return job
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._channel.close()
+
+
+def algorithm_message(algorithm: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The member of the oneof `algorithm`, as keyword of a message that has it."""
+    return {algorithm: getattr(algorithm_pb2, algorithm.capitalize())(**values)}
+
+
+def hyperparameters(job: job_pb2.Job) -> Hyperparameters:
+    """The algorithm of a job, on which every field is set."""
+    algorithm = str(job.WhichOneof("algorithm"))
+    message = getattr(job, algorithm)
+    values = {
+        field.name: tuple(getattr(message, field.name)) if field.is_repeated else getattr(message, field.name)
+        for field in message.DESCRIPTOR.fields
+    }
+    return Hyperparameters(algorithm, values)
+
+
+def _call(method: Any, request: Any, caller: Caller) -> Any:
+    names = {"x-request-id": caller.request_id, "traceparent": caller.traceparent}
+    metadata = [(name, text) for name, text in names.items() if text]
+    try:
+        return method(request, timeout=max(caller.deadline - time.monotonic(), 0), metadata=metadata)
+    except grpc.RpcError as error:
+        raise app_error(error) from None
+
+
+def _job(message: job_pb2.Job) -> Job:
+    return Job(
+        job_id=message.job_id,
+        state=job_pb2.Job.State.Name(message.state),
+        dataset_id=message.dataset_id,
+        dataset_sha256=message.dataset_sha256,
+        target=message.target,
+        task=_TASK_NAMES[message.task],
+        hyperparameters=hyperparameters(message),
+        validation_metrics=dict(message.validation_metrics),
+    )
+
+
+def _data(message: dataset_pb2.Dataset, target: str) -> Data:
+    rows, columns = message.row_count, message.columns
+    missing = sum(column.profile.null_count for column in columns)
+    values = rows * len(columns)
+    profile = next(
+        (column.profile for column in columns if column.name == target), dataset_pb2.ColumnProfile()
+    )
+    counts = [item.count for item in profile.top_values]
+    # Only the most frequent values are listed: shares mean something when they are all of them.
+    shares = tuple(count / rows for count in counts) if rows and sum(counts) == rows else ()
+    return Data(rows, max(len(columns) - 1, 0), missing / values if values else 0.0, shares)

@@ -1,0 +1,53 @@
+"""The status of every provider."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.ai_gateway.application.cached import Cached
+from services.ai_gateway.application.ports import Provider
+from services.chassis.clock import Clock
+
+CACHE_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class ProviderStatus:
+    """One provider. latency_seconds, check_time: None when it was not asked."""
+
+    provider: str
+    configured: bool
+    reachable: bool
+    message: str
+    latency_seconds: float | None = None
+    check_time: datetime | None = None
+
+
+class Status:
+    """Asks the configured providers, all at once and at most once in `CACHE_SECONDS`."""
+
+    def __init__(self, providers: Sequence[Provider], clock: Clock, monotonic: Callable[[], float]) -> None:
+        self._providers = providers
+        self._clock = clock
+        self._report = Cached(self._ask_all, CACHE_SECONDS, monotonic)
+
+    async def __call__(self) -> list[ProviderStatus]:
+        """In the order of the providers; never raises."""
+        return await self._report()
+
+    async def _ask_all(self) -> list[ProviderStatus]:
+        return list(await asyncio.gather(*(self._ask(provider) for provider in self._providers)))
+
+    async def _ask(self, provider: Provider) -> ProviderStatus:
+        if not provider.configured:
+            variable = f"{provider.name.upper()}_API_KEY"
+            message = f"Not configured: set {variable} or {variable}_FILE."
+            return ProviderStatus(provider.name, False, False, message)
+        check = await provider.check()
+        time = None if check.latency_seconds is None else self._clock()
+        return ProviderStatus(
+            provider.name, True, check.reachable, check.message, check.latency_seconds, time
+        )

@@ -1,0 +1,163 @@
+"""How each part is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from mlapi.ai_gateway.v1 import status_service_pb2, status_service_pb2_grpc
+
+from services.health import domain
+from services.health.application import Check
+from services.health.domain import Component, Status
+
+TIMEOUT_SECONDS = 1.0
+POSTGRESQL_PORT = 5432
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_CHANNEL_OPTIONS = [
+    # A service that was restarted is found again in a second; gRPC waits up to two minutes by itself.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # A proxy for the internet is not on the way to a neighbour.
+    ("grpc.enable_http_proxy", 0),
+]
+
+
+def open_channel(address: str) -> grpc.aio.Channel:
+    """A channel that is kept; it connects at the first call."""
+    return grpc.aio.insecure_channel(address, _CHANNEL_OPTIONS)
+
+
+class ServiceCheck:
+    """Asks a service by `grpc.health.v1`."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = health_pb2_grpc.HealthStub(channel)
+
+    async def __call__(self) -> Component:
+        began = time.perf_counter()
+        try:
+            answer = await self._stub.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            return Component(Status.UNHEALTHY, _refusal(error))
+        if answer.status != _SERVING:
+            name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+            return Component(Status.UNHEALTHY, f"It says {name}.")
+        return Component(Status.HEALTHY, f"Answers in {time.perf_counter() - began:.4f} seconds.")
+
+
+class GatewayProviders:
+    """Asks the AI gateway for its providers.
+
+    The gateway may be asking them at this moment, which takes longer than a report may: the last answer
+    stands until there is another.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = status_service_pb2_grpc.StatusServiceStub(channel)
+        self._last: Mapping[str, Component] = {}
+
+    async def __call__(self) -> Mapping[str, Component]:
+        request = status_service_pb2.GetStatusRequest()
+        try:
+            answer = await self._stub.GetStatus(request, timeout=TIMEOUT_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            # Of a gateway that is down nothing is known; that it is down is said elsewhere.
+            return self._last if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED else {}
+        self._last = {
+            item.provider: domain.provider(item.configured, item.reachable, item.message)
+            for item in answer.providers
+        }
+        return self._last
+
+
+class SqliteCheck:
+    """Reads the training service's SQLite file; never writes to it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def __call__(self) -> Component:
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await asyncio.to_thread(self._read)
+        except TimeoutError:
+            return Component(Status.UNHEALTHY, f"SQLite gave no answer within {TIMEOUT_SECONDS:g} seconds.")
+        except sqlite3.Error as error:
+            return Component(Status.UNHEALTHY, f"SQLite: {error}.")
+        return Component(Status.HEALTHY, "SQLite answers.")
+
+    def _read(self) -> None:
+        # `SELECT 1` alone would not so much as open the file.
+        connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", TIMEOUT_SECONDS, uri=True)
+        try:
+            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+        finally:
+            connection.close()
+
+
+class PostgresqlCheck:
+    """Sees whether the server takes connections. Whether it takes our password is for training to say."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._host = parts.hostname or "localhost"
+        self._port = parts.port or POSTGRESQL_PORT
+
+    async def __call__(self) -> Component:
+        place = f"PostgreSQL at {self._host}:{self._port}"
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                _, writer = await asyncio.open_connection(self._host, self._port)
+        except TimeoutError:
+            return Component(Status.UNHEALTHY, f"{place} gave no answer within {TIMEOUT_SECONDS:g} seconds.")
+        except OSError as error:
+            return Component(Status.UNHEALTHY, f"{place} cannot be reached: {type(error).__name__}.")
+        writer.close()
+        return Component(Status.HEALTHY, f"{place} takes connections.")
+
+
+class DiskCheck:
+    """Measures the disk that holds a directory, or is to hold it."""
+
+    def __init__(self, directory: Path, wanted: int) -> None:
+        self._directory = directory.absolute()
+        self._wanted = wanted
+
+    async def __call__(self) -> Component:
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                free = await asyncio.to_thread(self._free)
+        except TimeoutError:
+            return Component(Status.UNHEALTHY, f"It gave no answer within {TIMEOUT_SECONDS:g} seconds.")
+        except OSError as error:
+            return Component(Status.UNHEALTHY, f"It cannot be measured: {error.strerror}.")
+        return domain.disk(free, self._wanted)
+
+    def _free(self) -> int:
+        places = (self._directory, *self._directory.parents)
+        return shutil.disk_usage(next(place for place in places if place.exists())).free
+
+
+def database_check(url: str) -> Check:
+    """The check for the database at this SQLAlchemy URL."""
+    if url.startswith("sqlite"):
+        return SqliteCheck(Path(url.partition("///")[2].partition("?")[0]))
+    return PostgresqlCheck(url)
+
+
+def _refusal(error: grpc.aio.AioRpcError) -> str:
+    match error.code():
+        case grpc.StatusCode.UNAVAILABLE:
+            return "It cannot be reached."
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return f"It gave no answer within {TIMEOUT_SECONDS:g} seconds."
+        case code:
+            return f"It answered {code.name}."
