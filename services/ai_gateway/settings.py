@@ -7,7 +7,6 @@ from typing import Annotated, Any, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, model_validator
-from pydantic_settings import SettingsConfigDict
 
 from services.chassis.settings import Port, ServiceSettings
 
@@ -54,9 +53,6 @@ NO_KEY = SecretStr("")
 
 class AiGatewaySettings(ServiceSettings):
     """The AI gateway. A vendor without a key is not configured."""
-
-    # Compose and charts pass on what is not set as an empty variable.
-    model_config = SettingsConfigDict(env_ignore_empty=True)
 
     ai_gateway_grpc_port: Port = 50052
     ai_gateway_metrics_port: Port = 9102

@@ -18,7 +18,10 @@ Value = TypeVar("Value")
 class ServiceSettings(BaseSettings):
     """What the environment says to any service; a field is the variable of the same name in upper case."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    # An empty variable counts as unset: compose and charts pass on what is not set as an empty one.
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
+    )
 
     host: str = "127.0.0.1"  # where the edge listens
     bind_host: str = "127.0.0.1"  # where this process listens

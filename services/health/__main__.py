@@ -12,9 +12,10 @@ from mlapi.training.v1 import dataset_service_pb2, job_service_pb2, model_servic
 from prometheus_client import CollectorRegistry
 
 from services.chassis import clock
+from services.chassis.channels import open_async_channel
 from services.chassis.server import Registration, Served, run
 from services.chassis.settings import load
-from services.health.adapters import DiskCheck, GatewayProviders, ServiceCheck, database_check, open_channel
+from services.health.adapters import DiskCheck, GatewayProviders, ServiceCheck, database_check
 from services.health.application import Checks, Health
 from services.health.rpc import HealthServicer
 from services.health.settings import HealthSettings
@@ -32,8 +33,8 @@ _NAME = health_service_pb2.DESCRIPTOR.services_by_name["HealthService"].full_nam
 
 def build(settings: HealthSettings) -> Served:
     """Puts the service together. Needs a running event loop, which the channels belong to."""
-    training = open_channel(settings.training_address)
-    ai_gateway = open_channel(settings.ai_gateway_address)
+    training = open_async_channel(settings.training_address)
+    ai_gateway = open_async_channel(settings.ai_gateway_address)
     checks = Checks(
         serving={"training": ServiceCheck(training), "ai_gateway": ServiceCheck(ai_gateway)},
         local={

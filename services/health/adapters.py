@@ -21,18 +21,6 @@ from services.health.domain import Component, Status
 TIMEOUT_SECONDS = 1.0
 POSTGRESQL_PORT = 5432
 _SERVING = health_pb2.HealthCheckResponse.SERVING
-_CHANNEL_OPTIONS = [
-    # A service that was restarted is found again in a second; gRPC waits up to two minutes by itself.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    # A proxy for the internet is not on the way to a neighbour.
-    ("grpc.enable_http_proxy", 0),
-]
-
-
-def open_channel(address: str) -> grpc.aio.Channel:
-    """A channel that is kept; it connects at the first call."""
-    return grpc.aio.insecure_channel(address, _CHANNEL_OPTIONS)
 
 
 class ServiceCheck:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
+from services.chassis.cached import Cached
 from services.chassis.clock import Clock
 from services.health import domain
 from services.health.domain import Component, Report
 
 # A probe that comes sooner gets the last answer again.
 CACHE_SECONDS = 1.0
-Value = TypeVar("Value")
 
 
 class Check(Protocol):
@@ -61,31 +61,6 @@ class Health:
             self._serving(), _all(self._checks.local), self._checks.providers()
         )
         return Report(self._clock(), {**serving, **local}, providers)
-
-
-class Cached(Generic[Value]):
-    """What `load` answers, kept for `seconds` of `monotonic`. However many ask at once, it is loaded once."""
-
-    def __init__(
-        self, load: Callable[[], Awaitable[Value]], seconds: float, monotonic: Callable[[], float]
-    ) -> None:
-        self._load = load
-        self._seconds = seconds
-        self._monotonic = monotonic
-        self._expires = float("-inf")  # a load that raises is not kept
-        self._loading: asyncio.Task[Value] | None = None
-
-    async def __call__(self) -> Value:
-        """The value. A caller that goes away does not take the load from the others."""
-        task = self._loading
-        if task is None or (task.done() and self._monotonic() >= self._expires):
-            task = self._loading = asyncio.create_task(self._refresh())
-        return await asyncio.shield(task)
-
-    async def _refresh(self) -> Value:
-        value = await self._load()
-        self._expires = self._monotonic() + self._seconds
-        return value
 
 
 async def _all(checks: Mapping[str, Check]) -> dict[str, Component]:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pydantic import Field
-from pydantic_settings import SettingsConfigDict
 
 from services.chassis.settings import Port, ServiceSettings
 
 
 class HealthSettings(ServiceSettings):
     """The health service. DATA_DIR and DATABASE_URL are those of the training service."""
-
-    # Compose and charts pass on what is not set as an empty variable.
-    model_config = SettingsConfigDict(env_ignore_empty=True)
 
     health_grpc_port: Port = 50053
     health_metrics_port: Port = 9103

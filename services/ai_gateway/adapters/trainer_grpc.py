@@ -23,25 +23,19 @@ from services.ai_gateway.adapters.training_errors import app_error
 from services.ai_gateway.application.ports import Caller, Job, Point, Start
 from services.ai_gateway.domain.findings import Data
 from services.ai_gateway.domain.hyperparameters import LINEAR, MLP, Hyperparameters
+from services.chassis.channels import open_channel
 
 _TASKS = {"classification": job_pb2.CLASSIFICATION, "regression": job_pb2.REGRESSION}
 _TASK_NAMES = {number: name for name, number in _TASKS.items()}
 # A full page of points stays well below gRPC's 4 MiB for a message.
 POINTS_IN_PAGE = 5_000
-CHANNEL_OPTIONS = [
-    # A service that was restarted is found again in a second; gRPC waits up to two minutes by itself.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    # A proxy for the internet is not on the way to a neighbour.
-    ("grpc.enable_http_proxy", 0),
-]
 
 
 class GrpcTrainer:
     """See `Trainer`. Connects at the first call; `close` ends the connection."""
 
     def __init__(self, address: str) -> None:
-        self._channel = grpc.insecure_channel(address, CHANNEL_OPTIONS)
+        self._channel = open_channel(address)
         self._jobs = job_service_pb2_grpc.JobServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
         self._datasets = dataset_service_pb2_grpc.DatasetServiceStub(self._channel)

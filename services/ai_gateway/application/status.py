@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.ai_gateway.application.cached import Cached
 from services.ai_gateway.application.ports import Provider
+from services.chassis.cached import Cached
 from services.chassis.clock import Clock
 
 CACHE_SECONDS = 300
