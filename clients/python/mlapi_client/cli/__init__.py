@@ -1,0 +1,95 @@
+"""The command `mlapi`. A module for each noun; what it needs is loaded when it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+from mlapi_client.cli.session import Session
+from mlapi_client.errors import MlapiError
+
+# Name → module, and the line in `mlapi --help`, which is there before anything is loaded.
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "datasets": ("datasets", "Upload, list, show and delete tables to train on."),
+    "jobs": ("jobs", "Create, watch, cancel and delete training jobs."),
+    "models": ("models", "List, show and delete trained models."),
+    "predict": ("predict", "Predict rows with a model."),
+    "ai": ("ai", "Status of the AI providers; proposals for better models."),
+    "health": ("health", "What works and what does not."),
+}
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """Loads a command when it is called, and turns errors into exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[cmd_name]
+        command: click.Command = import_module(f"mlapi_client.cli.{module}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MlapiError as error:
+            ctx.exit(ctx.find_object(Session).fail(error))  # type: ignore[union-attr]
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--address",
+    envvar="MLAPI_ADDRESS",
+    default="127.0.0.1:5000",
+    show_default=True,
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help="Where the API is.",
+)
+@click.option(
+    "--timeout",
+    envvar="MLAPI_TIMEOUT",
+    default=30.0,
+    show_default=True,
+    show_envvar=True,
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="What a call gets; uploads and watches take as long as they take.",
+)
+@click.version_option(package_name="ml-training-api", prog_name="mlapi")
+@click.pass_context
+def main(ctx: click.Context, address: str, timeout: float) -> None:
+    """Train models by calling an API.
+
+    \b
+      mlapi datasets upload iris.csv --id iris
+      mlapi jobs create iris --target species --watch
+      mlapi predict MODEL --rows '[{"petal_length": 1.4, "petal_width": 0.2}]'
+
+    Every command takes --json: one JSON document on stdout (a watch: one a line), errors as JSON on stderr.
+
+    \b
+    Exit codes:
+      0    all is well
+      1    the job failed or was cancelled, the product is not healthy, or the service has a defect
+      2    the command line is wrong
+      3    not found
+      4    an argument is invalid
+      5    not in this state: a precondition or a conflict
+      6    unavailable, out of time, or a limit is reached: try again later
+      130  interrupted
+    """
+    ctx.obj = Session(address, timeout)

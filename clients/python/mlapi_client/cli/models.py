@@ -1,0 +1,88 @@
+"""`mlapi models`."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import click
+from mlapi.training.v1 import job_pb2, model_pb2
+
+from mlapi_client import display
+from mlapi_client.cli.session import Session, json_option, pass_session
+from mlapi_client.documents import to_document
+
+
+@click.group("models")
+def command() -> None:
+    """Trained models."""
+
+
+@command.command("list")
+@click.option("--limit", type=click.IntRange(min=1), help="At most this many, newest first. Default: all.")
+@json_option
+@pass_session
+def list_(session: Session, limit: int | None) -> None:
+    """List models, newest first."""
+    found = list(islice(session.client().models.list(), limit))
+    if session.as_json:
+        session.answer({"models": [to_document(model) for model in found]})
+        return
+    table = display.table("id", "algorithm", "task", "target", "dataset", "test", "created")
+    for model in found:
+        test = ", ".join(
+            f"{name} {model.test_metrics[name]:.4g}"
+            for name in ("accuracy", "rmse")
+            if name in model.test_metrics
+        )
+        about = (model.algorithm, _task(model), model.target, model.dataset_id, test)
+        table.add_row(model.model_id, *about, display.moment(model.create_time))
+    display.console().print(table)
+
+
+@command.command()
+@click.argument("model_id")
+@json_option
+@pass_session
+def get(session: Session, model_id: str) -> None:
+    """Show a model."""
+    model = session.client().models.get(model_id)
+    if session.as_json:
+        session.answer(to_document(model))
+        return
+    _show(model)
+
+
+@command.command()
+@click.argument("model_id")
+@json_option
+@pass_session
+def delete(session: Session, model_id: str) -> None:
+    """Delete a model and its weights."""
+    session.client().models.delete(model_id)
+    if session.as_json:
+        session.answer({})
+        return
+    click.echo(f"Deleted {model_id}.")
+
+
+def _show(model: model_pb2.Model) -> None:
+    screen = display.console()
+    facts = {
+        "model": f"{model.model_id}  {model.display_name}",
+        "what": f"{model.algorithm}, {_task(model)} of {model.target}",
+        "from": f"job {model.job_id}, dataset {model.dataset_id}",
+        "columns": ", ".join(feature.name for feature in model.features),
+        "classes": ", ".join(model.classes),
+        "weights": f"sha256 {model.weights_sha256}",
+    }
+    for name, text in facts.items():
+        if text:
+            screen.print(f"{name:<10} {text}")
+    for warning in model.warnings:
+        screen.print(f"warning    {warning}", style="yellow")
+    screen.print()
+    screen.print(display.metrics_table({"validation": model.validation_metrics, "test": model.test_metrics}))
+
+
+def _task(model: model_pb2.Model) -> str:
+    return job_pb2.Task.Name(model.task).lower()

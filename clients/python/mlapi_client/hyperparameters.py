@@ -1,0 +1,86 @@
+"""Hyperparameters as keyword arguments and as `name=value` text. The generated messages know the names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from mlapi.training.v1 import job_service_pb2
+
+from mlapi_client.errors import InvalidValue
+
+_ONEOF: Any = job_service_pb2.CreateJobRequest.DESCRIPTOR.oneofs_by_name["algorithm"]
+ALGORITHMS: tuple[str, ...] = tuple(field.name for field in _ONEOF.fields)
+
+
+def set_algorithm(
+    request: job_service_pb2.CreateJobRequest, algorithm: str | None, hyperparameters: Mapping[str, Any]
+) -> None:
+    """Sets the algorithm; what is not in `hyperparameters` gets the service's defaults.
+
+    Raises InvalidValue, a ValueError, naming what is wrong and the nearest name.
+    """
+    if algorithm is None:
+        if hyperparameters:
+            raise InvalidValue.of("algorithm", "is required with hyperparameters")
+        return
+    _fields(algorithm)  # raises for an unknown one
+    message = getattr(request, algorithm)
+    message.SetInParent()
+    for name, value in hyperparameters.items():
+        _set(message, algorithm, name, value)
+
+
+def parse(algorithm: str, assignments: Iterable[str]) -> dict[str, Any]:
+    """`["learning_rate=0.01", "hidden_sizes=64,32"]` as values; raises InvalidValue."""
+    values = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise InvalidValue.of(f"{algorithm}.{name}", "has to be written NAME=VALUE")
+        field = _field(algorithm, name)
+        values[name] = _parsed(f"[{text.strip('[]')}]" if field.is_repeated else text, algorithm, name)
+    return values
+
+
+def _parsed(text: str, algorithm: str, name: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise InvalidValue.of(f"{algorithm}.{name}", f"{text!r} is not a number") from None
+
+
+def _set(message: Any, algorithm: str, name: str, value: Any) -> None:
+    field = _field(algorithm, name)
+    try:
+        if field.is_repeated:
+            getattr(message, name)[:] = value
+        else:
+            setattr(message, name, value)
+    except (TypeError, ValueError) as error:
+        raise InvalidValue.of(f"{algorithm}.{name}", f"cannot be {value!r}: {error}") from None
+
+
+def _field(algorithm: str, name: str) -> Any:
+    fields = _fields(algorithm)
+    if name not in fields:
+        nearest = _nearest(name, fields)
+        raise InvalidValue.of(f"{algorithm}.{name}", f"{algorithm} has no such hyperparameter{nearest}")
+    return fields[name]
+
+
+def _fields(algorithm: str) -> Mapping[str, Any]:
+    if algorithm not in ALGORITHMS:
+        nearest = _nearest(algorithm, ALGORITHMS)
+        raise InvalidValue.of("algorithm", f"{algorithm!r} is unknown{nearest}")
+    field = _ONEOF.containing_type.fields_by_name[algorithm]
+    fields: Mapping[str, Any] = field.message_type.fields_by_name
+    return fields
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    known = sorted(names)
+    close = get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(known)}"

@@ -1,0 +1,126 @@
+"""`client.jobs`: training jobs."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mlapi.training.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+
+from mlapi_client import watching
+from mlapi_client.errors import InvalidValue
+from mlapi_client.hyperparameters import set_algorithm
+from mlapi_client.transport import Connection
+
+
+class Jobs:
+    """Calls of `JobService`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stub = job_service_pb2_grpc.JobServiceStub(connection.channel)
+
+    def create(
+        self,
+        dataset_id: str,
+        target: str,
+        *,
+        algorithm: str | None = "mlp",
+        hyperparameters: Mapping[str, Any] | None = None,
+        task: str | None = None,
+        seed: int = 0,
+        validation_fraction: float | None = None,
+        test_fraction: float | None = None,
+        validation_dataset_id: str = "",
+        test_dataset_id: str = "",
+        display_name: str = "",
+        request_id: str = "",
+        validate_only: bool = False,
+    ) -> job_pb2.Job:
+        """Queues a job that trains on `dataset_id` to tell the column `target`.
+
+        algorithm: the platform chooses when None. hyperparameters: the service's defaults for the others.
+        task: "classification" or "regression"; found from the target column when None.
+        request_id: makes the call safe to repeat over clients too; generated when absent.
+        Raises InvalidValue, a ValueError, before anything is sent; InvalidArgument, NotFound and
+        FailedPrecondition as the service sees it.
+        """
+        request = job_service_pb2.CreateJobRequest(
+            dataset_id=dataset_id,
+            target=target,
+            task=_task(task),
+            seed=seed,
+            validation_dataset_id=validation_dataset_id,
+            test_dataset_id=test_dataset_id,
+            display_name=display_name,
+            request_id=request_id or str(uuid.uuid4()),
+            validate_only=validate_only,
+        )
+        if validation_fraction is not None:
+            request.split.validation_fraction = validation_fraction
+        if test_fraction is not None:
+            request.split.test_fraction = test_fraction
+        set_algorithm(request, algorithm, hyperparameters or {})
+        return self._connection.call(self._stub.CreateJob, request, repeatable=True)
+
+    def get(self, job_id: str) -> job_pb2.Job:
+        """Raises NotFound."""
+        request = job_service_pb2.GetJobRequest(job_id=job_id)
+        return self._connection.call(self._stub.GetJob, request, repeatable=True)
+
+    def list(self, state: str | None = None, page_size: int = 0) -> Iterator[job_pb2.Job]:
+        """Every job, or every one in `state`, for example "RUNNING"; newest first, a page at a time."""
+        number = job_pb2.Job.State.Value(state) if state else job_pb2.Job.STATE_UNSPECIFIED
+        request = job_service_pb2.ListJobsRequest(state=number, page_size=page_size)
+        while True:
+            page = self._connection.call(self._stub.ListJobs, request, repeatable=True)
+            yield from page.jobs
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def cancel(self, job_id: str, request_id: str = "") -> job_pb2.Job:
+        """The job, CANCELLING or CANCELLED. Raises NotFound, and FailedPrecondition when it has ended."""
+        request = job_service_pb2.CancelJobRequest(job_id=job_id, request_id=request_id or str(uuid.uuid4()))
+        return self._connection.call(self._stub.CancelJob, request, repeatable=True)
+
+    def delete(self, job_id: str) -> None:
+        """Raises NotFound, and FailedPrecondition while it runs. Never sent twice."""
+        request = job_service_pb2.DeleteJobRequest(job_id=job_id)
+        self._connection.call(self._stub.DeleteJob, request, repeatable=False)
+
+    def metrics(self, job_id: str, cursor: str = "", page_size: int = 0) -> Iterator[job_pb2.MetricPoint]:
+        """What training has reported after `cursor`, oldest first, a page at a time. Raises NotFound."""
+        request = job_service_pb2.ListJobMetricsRequest(job_id=job_id, page_size=page_size, page_token=cursor)
+        while True:
+            page = self._connection.call(self._stub.ListJobMetrics, request, repeatable=True)
+            yield from page.points
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def watch(self, job_id: str, cursor: str = "", timeout: float | None = None) -> Iterator[watching.Event]:
+        """The job whenever it changes and each metric point after `cursor`, until the job has ended.
+
+        Goes on after a lost connection, with no point lost or told twice. Raises NotFound, Unavailable when
+        several attempts in a row brought nothing, and DeadlineExceeded after `timeout` seconds.
+        """
+        return watching.watch(self._connection, job_id, cursor, timeout)
+
+    def wait(self, job_id: str, timeout: float | None = None) -> job_pb2.Job:
+        """The job when it has ended, however it has ended; raises as `watch` does."""
+        job = job_pb2.Job()
+        for event in self.watch(job_id, timeout=timeout):
+            if isinstance(event, job_pb2.Job):
+                job = event
+        return job
+
+
+def _task(name: str | None) -> job_pb2.Task.ValueType:
+    if name is None:
+        return job_pb2.TASK_UNSPECIFIED
+    try:
+        return job_pb2.Task.Value(name.upper())
+    except ValueError:
+        raise InvalidValue.of("task", f"{name!r} is neither 'classification' nor 'regression'") from None

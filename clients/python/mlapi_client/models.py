@@ -1,0 +1,50 @@
+"""`client.models`: trained models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mlapi.training.v1 import model_pb2, model_service_pb2, model_service_pb2_grpc
+
+from mlapi_client.rows import from_prediction, to_struct
+from mlapi_client.transport import Connection
+
+
+class Models:
+    """Calls of `ModelService`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stub = model_service_pb2_grpc.ModelServiceStub(connection.channel)
+
+    def get(self, model_id: str) -> model_pb2.Model:
+        """Raises NotFound."""
+        request = model_service_pb2.GetModelRequest(model_id=model_id)
+        return self._connection.call(self._stub.GetModel, request, repeatable=True)
+
+    def predict(self, model_id: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """`{"value": …, "probabilities": {class: p}}` for each row of column → value, in their order.
+
+        Columns that the model does not read are ignored; one that is absent or None is a missing value.
+        Raises NotFound, and InvalidArgument naming the row and the column.
+        """
+        structs = [to_struct(row, index) for index, row in enumerate(rows)]
+        request = model_service_pb2.PredictRequest(model_id=model_id, rows=structs)
+        answer = self._connection.call(self._stub.Predict, request, repeatable=True)
+        return [from_prediction(prediction) for prediction in answer.predictions]
+
+    def delete(self, model_id: str) -> None:
+        """Raises NotFound. Never sent twice."""
+        request = model_service_pb2.DeleteModelRequest(model_id=model_id)
+        self._connection.call(self._stub.DeleteModel, request, repeatable=False)
+
+    def list(self, page_size: int = 0) -> Iterator[model_pb2.Model]:
+        """Every model, newest first, a page at a time."""
+        request = model_service_pb2.ListModelsRequest(page_size=page_size)
+        while True:
+            page = self._connection.call(self._stub.ListModels, request, repeatable=True)
+            yield from page.models
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token

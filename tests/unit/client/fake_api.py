@@ -1,0 +1,181 @@
+"""A small API behind a real gRPC server: it records what comes in and fails on demand."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent import futures
+from threading import Event
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf import json_format, struct_pb2
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.empty_pb2 import Empty
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+from mlapi.ai_gateway.v1 import enhancement_service_pb2, enhancement_service_pb2_grpc
+from mlapi.health.v1 import health_service_pb2, health_service_pb2_grpc
+from mlapi.training.v1 import (
+    dataset_pb2,
+    dataset_service_pb2,
+    dataset_service_pb2_grpc,
+    job_pb2,
+    job_service_pb2,
+    job_service_pb2_grpc,
+    model_pb2,
+    model_service_pb2,
+    model_service_pb2_grpc,
+)
+
+Failure: TypeAlias = status_pb2.Status | tuple[grpc.StatusCode, str]
+
+JOB_ID = "job-1"
+POINTS = [
+    job_pb2.MetricPoint(
+        cursor=f"c{step}", attempt=1, step=step, progress=step / 6, values={"train_loss": 1 / step}
+    )
+    for step in range(1, 7)
+]
+
+
+def status(code: str, reason: str = "", message: str = "", **details: Any) -> status_pb2.Status:
+    """A status as the services make it. details: violations (field → text), retry_after, metadata."""
+    info = error_details_pb2.ErrorInfo(
+        reason=reason or code, domain="mlapi", metadata=details.get("metadata")
+    )
+    messages: list[Any] = [info]
+    if "violations" in details:
+        found = [{"field": field, "description": text} for field, text in details["violations"].items()]
+        messages.append(json_format.ParseDict({"field_violations": found}, error_details_pb2.BadRequest()))
+    if "retry_after" in details:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(int(details["retry_after"] * 1e9))
+        messages.append(retry)
+    made = status_pb2.Status(code=grpc.StatusCode[code].value[0], message=message or reason)
+    for one in messages:
+        made.details.append(AnyMessage())
+        made.details[-1].Pack(one)
+    return made
+
+
+class FakeApi(
+    dataset_service_pb2_grpc.DatasetServiceServicer,
+    job_service_pb2_grpc.JobServiceServicer,
+    model_service_pb2_grpc.ModelServiceServicer,
+    enhancement_service_pb2_grpc.EnhancementServiceServicer,
+    health_service_pb2_grpc.HealthServiceServicer,
+):
+    """failures: method → what its next calls end with: a status, or a bare code with a text.
+
+    calls: method → its requests. cuts: for each of the next watches, after how many messages it breaks off.
+    """
+
+    def __init__(self) -> None:
+        self.failures: dict[str, list[Failure]] = defaultdict(list)
+        self.calls: dict[str, list[Any]] = defaultdict(list)
+        self.cuts: list[int] = []
+        self.state = job_pb2.Job.SUCCEEDED
+        self.hold = Event()  # set: a watch never ends
+        self.health = "healthy"
+        self.stored_sha256 = ""  # in place of the true one
+        self._server = grpc.server(futures.ThreadPoolExecutor(4))
+        for module in (
+            dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server,
+            job_service_pb2_grpc.add_JobServiceServicer_to_server,
+            model_service_pb2_grpc.add_ModelServiceServicer_to_server,
+            enhancement_service_pb2_grpc.add_EnhancementServiceServicer_to_server,
+            health_service_pb2_grpc.add_HealthServiceServicer_to_server,
+        ):
+            module(self, self._server)
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def stop(self) -> None:
+        """Ends every call."""
+        self._server.stop(0).wait()
+
+    def _met(self, method: str, request: Any, context: Any) -> None:
+        self.calls[method].append(request)
+        if self.failures[method]:
+            failure = self.failures[method].pop(0)
+            if isinstance(failure, tuple):
+                context.abort(*failure)
+            context.abort_with_status(rpc_status.to_status(failure))
+
+    # Datasets
+
+    def UploadDataset(self, requests: Iterator[Any], context: Any) -> dataset_pb2.Dataset:
+        parts = []
+        for request in requests:
+            parts.append(request)
+            self._met("UploadDataset", request, context)
+        sha256 = hashlib.sha256(b"".join(part.content.data for part in parts)).hexdigest()
+        return dataset_pb2.Dataset(dataset_id=parts[0].dataset_id, sha256=self.stored_sha256 or sha256)
+
+    def GetDataset(self, request: Any, context: Any) -> dataset_pb2.Dataset:
+        self._met("GetDataset", request, context)
+        return dataset_pb2.Dataset(dataset_id=request.dataset_id)
+
+    def ListDatasets(self, request: Any, context: Any) -> dataset_service_pb2.ListDatasetsResponse:
+        self._met("ListDatasets", request, context)
+        first = int(request.page_token or 0)
+        page = [dataset_pb2.Dataset(dataset_id=f"d{index}") for index in range(first, min(first + 2, 5))]
+        token = str(first + 2) if first + 2 < 5 else ""
+        return dataset_service_pb2.ListDatasetsResponse(datasets=page, next_page_token=token)
+
+    def DeleteDataset(self, request: Any, context: Any) -> Empty:
+        self._met("DeleteDataset", request, context)
+        return Empty()
+
+    # Jobs
+
+    def CreateJob(self, request: Any, context: Any) -> job_pb2.Job:
+        self._met("CreateJob", request, context)
+        return job_pb2.Job(job_id=JOB_ID, dataset_id=request.dataset_id, state=job_pb2.Job.QUEUED)
+
+    def WatchJob(self, request: Any, context: Any) -> Iterator[job_service_pb2.WatchJobResponse]:
+        self._met("WatchJob", request, context)
+        cut = self.cuts.pop(0) if self.cuts else None
+        for count, event in enumerate(self._events(request.cursor)):
+            if count == cut:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "cut")
+            yield event
+        while self.hold.is_set() and context.is_active():
+            self.hold.wait(0.01)
+
+    def _events(self, cursor: str) -> Iterator[job_service_pb2.WatchJobResponse]:
+        running = job_pb2.Job(job_id=JOB_ID, state=job_pb2.Job.RUNNING)
+        yield job_service_pb2.WatchJobResponse(job=running)
+        for point in POINTS:
+            if point.cursor > cursor:
+                yield job_service_pb2.WatchJobResponse(point=point)
+        if not self.hold.is_set():
+            yield job_service_pb2.WatchJobResponse(
+                job=job_pb2.Job(job_id=JOB_ID, state=self.state, progress=1)
+            )
+
+    # The others
+
+    def GetModel(self, request: Any, context: Any) -> model_pb2.Model:
+        self._met("GetModel", request, context)
+        features = [
+            model_pb2.Feature(name="flag", kind=model_pb2.Feature.NUMERIC),
+            model_pb2.Feature(name="colour", kind=model_pb2.Feature.CATEGORICAL),
+        ]
+        return model_pb2.Model(model_id=request.model_id, features=features)
+
+    def Predict(self, request: Any, context: Any) -> model_service_pb2.PredictResponse:
+        self._met("Predict", request, context)
+        value = struct_pb2.Value(number_value=3)
+        prediction = model_pb2.Prediction(value=value, probabilities={"3": 0.75, "5": 0.25})
+        return model_service_pb2.PredictResponse(predictions=[prediction for _ in request.rows])
+
+    def Enhance(self, request: Any, context: Any) -> enhancement_service_pb2.EnhanceResponse:
+        self._met("Enhance", request, context)
+        return enhancement_service_pb2.EnhanceResponse(advisor="local")
+
+    def GetHealth(self, request: Any, context: Any) -> health_service_pb2.HealthReport:
+        self._met("GetHealth", request, context)
+        return health_service_pb2.HealthReport(status=self.health)
