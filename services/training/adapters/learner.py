@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.training.adapters.ingest import BadRow, read_table, rows_to_table
+from services.training.adapters.ingest import BadRow, read_table, rows_to_table, timestamp_columns
 from services.training.adapters.ingest.rows import Kind
 from services.training.application.ports import (
     Artifacts,
@@ -24,6 +24,9 @@ from services.training.compute.targets import ClassTarget
 from services.training.compute.trainer import Problem, fit
 from services.training.domain.job import JobSpec, Source
 from services.training.domain.model import Feature
+
+# Beside compute's metadata: to compute, a point in time is a number.
+TIMESTAMPS = "timestamps"
 
 
 class ComputeLearner:
@@ -50,10 +53,11 @@ class ComputeLearner:
             raise UntrainableData(str(error)) from error
         if fitted.model is None:
             return Learned(stopped=True, samples=fitted.samples)
+        timestamps = timestamp_columns(self._artifacts.content(spec.train.sha256))
         return Learned(
             stopped=False,
             arrays=fitted.model.arrays(),
-            metadata=fitted.model.metadata(),
+            metadata={**fitted.model.metadata(), TIMESTAMPS: timestamps},
             weights_sha256=compute_model.weights_sha256(fitted.model.arrays()),
             features=tuple(_features(fitted.model)),
             classes=_classes(fitted.model),
@@ -65,7 +69,7 @@ class ComputeLearner:
 
     def restore(self, model_id: str) -> RestoredModel:
         arrays, metadata = self._artifacts.load_model(model_id)
-        return RestoredModel(compute_model.TrainedModel.restore(metadata, arrays))
+        return RestoredModel(compute_model.TrainedModel.restore(metadata, arrays), metadata[TIMESTAMPS])
 
     def _table(self, source: Source | None) -> Table | None:
         return read_table(self._artifacts.content(source.sha256)) if source else None
@@ -74,9 +78,9 @@ class ComputeLearner:
 class RestoredModel:
     """See `TrainedModel` in `ports`."""
 
-    def __init__(self, model: compute_model.TrainedModel) -> None:
+    def __init__(self, model: compute_model.TrainedModel, timestamps: Sequence[str]) -> None:
         self._model = model
-        self._kinds = _kinds(model)
+        self._kinds = {**_kinds(model), **_timestamps(model, timestamps)}
 
     def predict(self, rows: Sequence[Mapping[str, object]]) -> list[Outcome]:
         try:
@@ -101,6 +105,10 @@ def _features(model: compute_model.TrainedModel) -> list[Feature]:
 def _kinds(model: compute_model.TrainedModel) -> dict[str, Kind]:
     columns = model.preprocessor.columns
     return {c.name: "categorical" if isinstance(c, CategoryColumn) else "numeric" for c in columns}
+
+
+def _timestamps(model: compute_model.TrainedModel, names: Sequence[str]) -> dict[str, Kind]:
+    return {name: "timestamp" for name in _kinds(model) if name in names}
 
 
 def _classes(model: compute_model.TrainedModel) -> tuple[str, ...]:

@@ -60,3 +60,22 @@ def test_structures_in_a_categorical_column_are_refused() -> None:
 def test_no_rows() -> None:
     table = rows_to_table([], {"a": "numeric", "b": "categorical"})
     assert [len(column) for column in table.values()] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("1970-01-02", 86400),
+        ("1970-01-01T01:00:00+01:00", 0),
+        ("1970-01-01 00:00:01Z", 1),
+        (60, 60),
+        (None, np.nan),
+    ],
+)
+def test_a_point_in_time_is_seconds_since_the_epoch(value: object, seconds: float) -> None:
+    np.testing.assert_array_equal(rows_to_table([{"at": value}], {"at": "timestamp"})["at"], [seconds])
+
+
+def test_what_is_no_point_in_time_is_named() -> None:
+    with pytest.raises(BadRow, match="'soon' is not a point in time"):
+        rows_to_table([{"at": "soon"}], {"at": "timestamp"})

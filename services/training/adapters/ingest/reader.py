@@ -29,6 +29,13 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> dict[str, Co
         return {name: _read_column(source, positions[name]) for name in wanted}
 
 
+def timestamp_columns(path: Path) -> list[str]:
+    """Names of the columns whose numbers are points in time."""
+    with pa.memory_map(str(path)) as source:
+        schema = pa.ipc.open_file(source).schema
+        return [field.name for field in schema if pa.types.is_timestamp(field.type)]
+
+
 def _read_column(source: pa.MemoryMappedFile, position: int) -> Column:
     options = pa.ipc.IpcReadOptions(included_fields=[position])
     file = pa.ipc.open_file(source, options=options)

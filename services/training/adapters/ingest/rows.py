@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from services.training.adapters.ingest.csv_notation import NULLS
-from services.training.compute.table import Categories, Column, FloatArray
+from services.training.compute.table import Categories, Column
 
-Kind: TypeAlias = Literal["numeric", "categorical"]
+Kind: TypeAlias = Literal["numeric", "timestamp", "categorical"]
 
 
 class BadRow(Exception):
@@ -29,7 +30,8 @@ def rows_to_table(rows: Sequence[Mapping[str, object]], columns: Mapping[str, Ki
 
     Values are JSON's: None, bool, number or text; a missing key means the same as None, a missing value, and
     keys that are not in `columns` are ignored. In a numeric column booleans are 0 and 1, text must spell a
-    number or one of the null spellings of CSV. In a categorical one, numbers and booleans become text as
+    number or one of the null spellings of CSV. A timestamp column takes seconds since the epoch, or text in
+    ISO 8601, UTC unless it says otherwise. In a categorical one, numbers and booleans become text as
     `as_text` says. Raises BadRow otherwise.
     """
     return {name: _column(rows, name, kind) for name, kind in columns.items()}
@@ -45,20 +47,29 @@ def as_text(value: bool | float) -> str:
 
 
 def _column(rows: Sequence[Mapping[str, object]], name: str, kind: Kind) -> Column:
-    if kind == "numeric":
-        return _numeric(rows, name)
-    return _categorical(rows, name)
-
-
-def _numeric(rows: Sequence[Mapping[str, object]], name: str) -> FloatArray:
+    if kind == "categorical":
+        return _categorical(rows, name)
+    read, wanted = (_seconds, "a point in time") if kind == "timestamp" else (_number, "a number")
     values = np.empty(len(rows))
     for index, row in enumerate(rows):
-        number = _number(row.get(name))
+        number = read(row.get(name))
         if number is None:
-            message = f"Row {index}, column {name!r}: {_shown(row[name])} is not a number."
+            message = f"Row {index}, column {name!r}: {_shown(row[name])} is not {wanted}."
             raise BadRow(message, index=index, column=name)
         values[index] = number
     return values
+
+
+def _seconds(value: object) -> float | None:
+    """A point in time as seconds since the epoch; otherwise as `_number`."""
+    number = _number(value)
+    if number is not None or not isinstance(value, str):
+        return number
+    try:
+        time = datetime.fromisoformat(value.strip())
+    except ValueError:
+        return None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _number(value: object) -> float | None:
