@@ -137,7 +137,7 @@ class _Call:
         TRACE_ID.set(trace_id(self.span, self.metadata))
 
     async def in_time(self, work: Awaitable[Result]) -> Result:
-        """What `work` gives; raises DeadlineExceeded when the caller's deadline, less the margin, is first."""
+        """What `work` gives; raises DeadlineExceeded when the caller's deadline, less the margin, comes."""
         left = self._context.time_remaining()
         seconds = None if left is None else max(left - min(DEADLINE_MARGIN, left / 10), 0)
         try:
@@ -167,8 +167,8 @@ class _Call:
         known = _as_app_error(error)
         if isinstance(known, Internal):
             log.error("call failed", exc_info=error)
-        self.end(known.code, known.message)
         status = to_status(known, self.request_id)
+        self.end(known.code, status.message)
         await self._context.abort(grpc.StatusCode[known.code], status.message, trailers(status))
 
 

@@ -36,8 +36,8 @@ def problems(
 
     hidden: a field that callers may not set. Null stands for an absent field.
     """
-    known = {name: field for field in descriptor.fields for name in (field.name, field.json_name)}
-    known.pop(hidden, None)
+    allowed = [field for field in descriptor.fields if field.name != hidden]
+    known = {name: field for field in allowed for name in (field.name, field.json_name)}
     chosen: dict[str, str] = {}
     given: dict[str, str] = {}  # field → the name that it was given by
     for name, value in values.items():

@@ -6,18 +6,18 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, start_http_server
 
 from services.chassis import logs
+from services.chassis.health import HealthServicer
 from services.chassis.interceptors import CallInterceptor
 from services.chassis.json_body import RequestReader
 from services.chassis.settings import ServiceSettings
@@ -69,17 +69,17 @@ async def serve(settings: ServiceSettings, served: Served) -> None:
         *KEEPALIVE,
     ]
     server = grpc.aio.server(interceptors=[interceptor], options=options)
-    health = _register(server, served)
-    port = server.add_insecure_port(f"{settings.bind_host}:{served.grpc_port}")
-    stopping = _on_signal(served.draining)
-    metrics, _ = start_http_server(served.metrics_port, settings.bind_host, served.registry)
+    _register(server, served)
+    with _listening(settings.bind_host, served.grpc_port) as address:
+        port = server.add_insecure_port(address)
+    with _listening(settings.bind_host, served.metrics_port):
+        metrics, _ = start_http_server(served.metrics_port, settings.bind_host, served.registry)
+    _on_signal(served.draining)
     async with served.background:
         await server.start()
-        await _set_serving(health, served)
         log.info("serving", extra={"fields": {"grpc_port": port, "metrics_port": metrics.server_port}})
-        await stopping.wait()
+        await served.draining.wait()
         log.info("draining")
-        await health.enter_graceful_shutdown()
         await server.stop(settings.drain_timeout)
     metrics.shutdown()
     tracing.close()
@@ -96,23 +96,26 @@ def run(name: str, settings: ServiceSettings, build: Callable[[], Served]) -> No
     asyncio.run(main())
 
 
-def _register(server: grpc.aio.Server, served: Served) -> Any:
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[str]:
+    """The address to listen on; ends the process with one clear line when it cannot be had."""
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        yield address
+    except (OSError, RuntimeError) as error:
+        raise SystemExit(f"cannot listen on {address}: {error}") from None
+
+
+def _register(server: grpc.aio.Server, served: Served) -> None:
     for registration in served.registrations:
         registration.add(registration.servicer, server)
-    health = health_aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
     own = [registration.name for registration in served.registrations]
+    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(own, served.draining), server)
     names = [*own, *served.reflected, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
     reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
-    return health
 
 
-async def _set_serving(health: Any, served: Served) -> None:
-    for name in ["", *(registration.name for registration in served.registrations)]:
-        await health.set(name, health_pb2.HealthCheckResponse.SERVING)
-
-
-def _on_signal(draining: asyncio.Event) -> asyncio.Event:
+def _on_signal(draining: asyncio.Event) -> None:
     def stop() -> None:
         if draining.is_set():
             log.warning("second signal: leaving now")
@@ -122,4 +125,3 @@ def _on_signal(draining: asyncio.Event) -> asyncio.Event:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop)
-    return draining

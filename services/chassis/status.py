@@ -16,7 +16,7 @@ from services.chassis.errors import AppError, InvalidArgument, NotFound, Resourc
 
 DOMAIN = "mlapi"
 # Errors travel in HTTP/2 trailers, of which many clients take 8 KiB and then lose the error. The message is
-# there twice, once percent-encoded (at worst three bytes for each), and the status in base64 (four for three).
+# there twice, once percent-encoded (three bytes for one at worst), and the status in base64 (four for three).
 LONGEST_TEXT = 500  # bytes
 MOST_BYTES = 4500
 
@@ -73,7 +73,7 @@ def _bad_request(violations: Iterable[Violation], room: int) -> error_details_pb
 
 
 def _short(text: str) -> str:
-    """At most LONGEST_TEXT bytes of UTF-8. Half a surrogate pair, which JSON can hold, is written as its code."""
+    """At most LONGEST_TEXT bytes of UTF-8. Half a surrogate pair, which JSON can hold, becomes its code."""
     return text.encode("utf-8", "backslashreplace")[:LONGEST_TEXT].decode("utf-8", "ignore")
 
 

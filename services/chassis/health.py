@@ -1,0 +1,41 @@
+"""`grpc.health.v1` for a process that serves all that it has, from its start until it drains."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+Response = health_pb2.HealthCheckResponse
+
+
+class HealthServicer:
+    """Knows the services `names`, and the empty name for the whole process.
+
+    The library's own servicer never ends a watch, so that one watcher would hold up every drain.
+    """
+
+    def __init__(self, names: Collection[str], draining: asyncio.Event) -> None:
+        self._names = {"", *names}
+        self._draining = draining
+
+    async def Check(self, request: Any, context: Any) -> Any:
+        if request.service not in self._names:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"There is no service {request.service!r} here.")
+        return self._answer(request.service)
+
+    async def List(self, request: Any, context: Any) -> Any:
+        return health_pb2.HealthListResponse(statuses={name: self._answer(name) for name in self._names})
+
+    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        yield self._answer(request.service)
+        await self._draining.wait()
+        yield self._answer(request.service)
+
+    def _answer(self, service: str) -> Any:
+        if service not in self._names:
+            return Response(status=Response.SERVICE_UNKNOWN)
+        return Response(status=Response.NOT_SERVING if self._draining.is_set() else Response.SERVING)

@@ -1,0 +1,158 @@
+"""Every RPC is explained, has a REST route that reaches it, and is called by an end-to-end test."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from google.api import annotations_pb2, http_pb2
+from google.protobuf import descriptor_pb2
+
+from gateway.render import render
+from gateway.settings import EdgeSettings
+from protos.build import ROOT as PROTOS
+from protos.build import descriptor_set
+
+E2E = PROTOS.parent / "tests" / "e2e"
+# WatchJob over HTTP is WatchJobEvents.
+GRPC_ONLY = {"mlapi.training.v1.JobService.WatchJob"}
+
+
+@dataclass(frozen=True)
+class Rpc:
+    """One method of the protos."""
+
+    service: str
+    name: str
+    comment: str
+    routes: tuple[tuple[str, str], ...]  # HTTP verb, path
+    streams: bool
+
+    @property
+    def full_name(self) -> str:
+        """As gRPC writes it, with dots."""
+        return f"{self.service}.{self.name}"
+
+
+@cache
+def described() -> descriptor_pb2.FileDescriptorSet:
+    """The protos as they are now, with their comments."""
+    with tempfile.TemporaryDirectory() as folder:
+        destination = Path(folder) / "api.pb"
+        descriptor_set(PROTOS, destination, [])
+        return descriptor_pb2.FileDescriptorSet.FromString(destination.read_bytes())
+
+
+@cache
+def rpcs() -> list[Rpc]:
+    return [
+        rpc for file in described().file if file.package.startswith("mlapi.") for rpc in _rpcs_of_file(file)
+    ]
+
+
+def _rpcs_of_file(file: Any) -> Iterator[Rpc]:
+    comments = {tuple(one.path): one.leading_comments for one in file.source_code_info.location}
+    for service_number, service in enumerate(file.service):
+        for number, method in enumerate(service.method):
+            yield Rpc(
+                service=f"{file.package}.{service.name}",
+                name=method.name,
+                comment=comments.get((6, service_number, 2, number), ""),
+                routes=tuple(_routes(method.options.Extensions[annotations_pb2.http])),
+                streams=method.client_streaming or method.server_streaming,
+            )
+
+
+def _routes(rule: http_pb2.HttpRule) -> Iterator[tuple[str, str]]:
+    for one in (rule, *rule.additional_bindings):
+        verb = one.WhichOneof("pattern")
+        if verb:
+            yield verb, getattr(one, verb)
+
+
+@cache
+def edge() -> dict[str, Any]:
+    """Envoy's connection manager, as it is rendered."""
+    config = yaml.safe_load(render(EdgeSettings.model_validate({})))
+    listener = config["static_resources"]["listeners"][0]
+    return dict(listener["filter_chains"][0]["filters"][0]["typed_config"])
+
+
+def test_the_protos_are_read() -> None:
+    names = {rpc.full_name for rpc in rpcs()}
+    assert len(names) == len(rpcs()) > 20
+    assert names >= GRPC_ONLY | {
+        "mlapi.training.v1.JobService.CreateJob",
+        "mlapi.health.v1.HealthService.GetHealth",
+    }
+
+
+@pytest.mark.parametrize("rpc", rpcs(), ids=lambda rpc: rpc.full_name)
+def test_it_is_explained_in_prose(rpc: Rpc) -> None:
+    assert rpc.comment.strip().endswith((".", ":")), rpc.comment
+    assert len(rpc.comment.split()) > 3
+
+
+@pytest.mark.parametrize("rpc", rpcs(), ids=lambda rpc: rpc.full_name)
+def test_it_has_a_route_of_its_own(rpc: Rpc) -> None:
+    assert bool(rpc.routes) != (rpc.full_name in GRPC_ONLY)
+    others = {route for other in rpcs() if other is not rpc for route in other.routes}
+    assert not others & set(rpc.routes)
+
+
+def test_the_edge_transcodes_every_service_with_routes() -> None:
+    transcoder = next(
+        one["typed_config"] for one in edge()["http_filters"] if one["name"].endswith("grpc_json_transcoder")
+    )
+    assert sorted(transcoder["services"]) == sorted({rpc.service for rpc in rpcs() if rpc.routes})
+
+
+@pytest.mark.parametrize("rpc", rpcs(), ids=lambda rpc: rpc.full_name)
+def test_the_edge_sends_it_to_the_service_that_has_it(rpc: Rpc) -> None:
+    owner = rpc.service.split(".")[1]
+    native = _first_route(f"/{rpc.service}/{rpc.name}", grpc=True)
+    assert native["cluster"] == owner
+    for _, path in rpc.routes:
+        route = _first_route(re.sub(r"\{\w+\}", "some-id", path), grpc=False)
+        assert route["cluster"] == owner
+        # A stream may take longer than any request; anything else has a timeout.
+        assert (route["timeout"] == "0s") == rpc.streams
+
+
+def _first_route(path: str, *, grpc: bool) -> dict[str, Any]:
+    """Where Envoy sends `path`: the first route that fits."""
+    for route in edge()["route_config"]["virtual_hosts"][0]["routes"]:
+        match = route["match"]
+        fits = (
+            path.startswith(match["prefix"])
+            if "prefix" in match
+            else bool(re.fullmatch(match["safe_regex"]["regex"], path))
+        )
+        if fits and (grpc or "grpc" not in match):
+            return dict(route["route"])
+    raise AssertionError(f"no route for {path}")
+
+
+@pytest.mark.parametrize("rpc", rpcs(), ids=lambda rpc: rpc.full_name)
+def test_it_is_called_end_to_end(rpc: Rpc) -> None:
+    text = "\n".join(path.read_text() for path in sorted(E2E.glob("*.py")))
+    assert any(re.search(pattern, text) for pattern in _traces(rpc)), (
+        f"no test in {E2E.name} calls {rpc.full_name}"
+    )
+
+
+def _traces(rpc: Rpc) -> Iterator[str]:
+    """What a call looks like in a test: `stub.GetJob(`, `rest.get("/v1/jobs/x")`, `("GET", "/v1/jobs/x"`."""
+    yield rf"\.{rpc.name}\("
+    for verb, path in rpc.routes:
+        shape = re.sub(r"\\\{\w+\\\}", r"[^/\\s]+?", re.escape(path)) + r"""["'?]"""
+        yield rf"""(?i:\b{verb}\b)[("', f]*{shape}"""
+        if sum(path in (other_path for _, other_path in other.routes) for other in rpcs()) == 1:
+            yield rf"""["']{shape}"""

@@ -1,0 +1,101 @@
+"""Settings: read once, frozen, and refused with everything that is wrong."""
+
+from __future__ import annotations
+
+import os
+
+import pydantic
+import pytest
+
+from services.chassis.settings import ServiceSettings, load
+from services.training.settings import TrainingSettings
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in TrainingSettings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def refusal(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """Variable → what is wrong with it, as a starting service says it."""
+    with pytest.raises(SystemExit) as ended:
+        load(TrainingSettings)
+    assert ended.value.code == 2
+    return dict(line.split(": ", 1) for line in capsys.readouterr().err.splitlines())
+
+
+def test_the_environment_fills_typed_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUEST_TIMEOUT", "2.5")
+    monkeypatch.setenv("TRAINING_GRPC_PORT", "0")
+    monkeypatch.setenv("NOBODY_KNOWS_THIS", "1")
+    settings = load(TrainingSettings)
+    assert (settings.request_timeout, settings.training_grpc_port, settings.log_file) == (2.5, 0, None)
+
+
+def test_every_error_is_said_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {
+        "HOST": "0.0.0.0",
+        "BIND_HOST": "example.com",
+        "AUTH_MODE": "keys",
+        "RATE_LIMIT_ENABLED": "true",
+        "RAY_ADDRESS": "ray://head:10001",
+        "REQUEST_TIMEOUT": "-1",
+        "LOG_LEVEL": "LOUD",
+        "MAX_JSON_BYTES": "many",
+        "TRAINING_GRPC_PORT": "65536",
+        "TRAINING_SLOTS": "0",
+    }
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    assert refusal(capsys).keys() == wrong.keys()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", "127.0.0.1.example.com"])
+@pytest.mark.parametrize("name", ["HOST", "BIND_HOST"])
+def test_nothing_opens_without_authentication(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, host: str
+) -> None:
+    monkeypatch.setenv(name, host)
+    assert "AUTH_MODE=off" in refusal(capsys)[name]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_loopback_is_enough(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("HOST", host)
+    assert load(ServiceSettings).host == host
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOST", "REQUEST_TIMEOUT", "LOG_FILE", "AUTH_MODE"):
+        monkeypatch.setenv(name, "")
+    assert load(ServiceSettings) == ServiceSettings()
+    with pytest.raises(pydantic.ValidationError):
+        ServiceSettings(host="")
+
+
+def test_a_refusal_does_not_repeat_what_was_given(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = "redis://:swordfish@cache:6379"
+    monkeypatch.setenv("REDIS_URL", secret)
+    monkeypatch.setenv("MAX_JSON_BYTES", "swordfish")
+    assert "swordfish" not in str(refusal(capsys))
+    with pytest.raises(pydantic.ValidationError) as raised:
+        ServiceSettings()
+    assert "swordfish" not in str(raised.value)
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        load(ServiceSettings).host = "0.0.0.0"
+
+
+def test_an_empty_database_url_means_a_file_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_DIR", os.path.join("some", "where"))
+    url = load(ServiceSettings).database("training")
+    assert url == f"sqlite:///{os.getcwd()}/some/where/training.db"
+    monkeypatch.setenv("DATABASE_URL", "postgresql://db/one")
+    assert load(ServiceSettings).database("training") == "postgresql://db/one"
