@@ -7,7 +7,8 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,10 @@ KEEPALIVE = [
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
 ]
+# Blocking handlers at once. An upload holds one while it is read: the default of a few would starve the rest.
+HANDLER_THREADS = 64
+# A collector that is down may not hold the end: Kubernetes kills 30 s after SIGTERM.
+LAST_SPANS_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,9 @@ async def serve(settings: ServiceSettings, served: Served) -> None:
         log.info("draining")
         await server.stop(settings.drain_timeout)
     metrics.shutdown()
-    tracing.close()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LAST_SPANS_SECONDS):
+            await asyncio.to_thread(tracing.close)
     log.info("stopped")
 
 
@@ -91,7 +98,12 @@ def run(name: str, settings: ServiceSettings, build: Callable[[], Served]) -> No
     logs.configure(name, settings.log_level, settings.log_file)
 
     async def main() -> None:
+        threads = ThreadPoolExecutor(HANDLER_THREADS, thread_name_prefix="handler")
+        asyncio.get_running_loop().set_default_executor(threads)
         await serve(settings, build())
+        # A thread that is still blocked has had its time: any other way out would wait for it.
+        logging.shutdown()
+        os._exit(0)
 
     asyncio.run(main())
 

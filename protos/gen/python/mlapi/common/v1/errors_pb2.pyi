@@ -77,7 +77,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     TRAINING_PROCESS_LOST: _ErrorReason.ValueType  # 61
     """In a job's `error`: the training process ended without a result in every attempt it was given. ABORTED."""
     TRAINING_FAILED: _ErrorReason.ValueType  # 62
-    """In a job's `error`: training raised an error of its own. INTERNAL."""
+    """In a job's `error`: training raised an error of its own (INTERNAL) or ran out of memory
+    (RESOURCE_EXHAUSTED).
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused: the `reason` of the one `google.rpc.ErrorInfo` that every error carries, with
@@ -139,5 +141,7 @@ UNTRAINABLE_DATA: ErrorReason.ValueType  # 60
 TRAINING_PROCESS_LOST: ErrorReason.ValueType  # 61
 """In a job's `error`: the training process ended without a result in every attempt it was given. ABORTED."""
 TRAINING_FAILED: ErrorReason.ValueType  # 62
-"""In a job's `error`: training raised an error of its own. INTERNAL."""
+"""In a job's `error`: training raised an error of its own (INTERNAL) or ran out of memory
+(RESOURCE_EXHAUSTED).
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
