@@ -164,7 +164,7 @@ class _Call:
             code = self._context.code()
             self.end(code.name if isinstance(code, grpc.StatusCode) else "UNKNOWN")
             return
-        known = _as_app_error(error)
+        known = as_app_error(error)
         if isinstance(known, Internal):
             log.error("call failed", exc_info=error)
         status = to_status(known, self.request_id)
@@ -172,7 +172,8 @@ class _Call:
         await self._context.abort(grpc.StatusCode[known.code], status.message, trailers(status))
 
 
-def _as_app_error(error: BaseException) -> AppError:
+def as_app_error(error: BaseException) -> AppError:
+    """`error` itself when it is of the family, else INTERNAL without its text."""
     if isinstance(error, AppError):
         return error
     # What went wrong is in the log, under the request id; callers learn nothing of our insides.
