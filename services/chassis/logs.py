@@ -11,6 +11,8 @@ from pathlib import Path
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 TRACE_ID: ContextVar[str] = ContextVar("trace_id", default="")
+# `json.dumps` with a default would build an encoder for every line.
+_encode = json.JSONEncoder(default=str).encode
 
 
 class JsonFormatter(logging.Formatter):
@@ -27,13 +29,14 @@ class JsonFormatter(logging.Formatter):
             "service": self._service,
             "logger": record.name,
             "message": record.getMessage(),
-            "request_id": REQUEST_ID.get(),
-            "trace_id": TRACE_ID.get(),
         }
+        for name, variable in (("request_id", REQUEST_ID), ("trace_id", TRACE_ID)):
+            if value := variable.get():
+                line[name] = value
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps({key: value for key, value in line.items() if value != ""}, default=str)
+        return _encode(line)
 
 
 def configure(service: str, level: str, file: Path | None) -> None:

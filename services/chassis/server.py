@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, start_http_server
@@ -105,7 +106,7 @@ def run(name: str, settings: ServiceSettings, build: Callable[[], Served]) -> No
         logging.shutdown()
         os._exit(0)
 
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def build(settings: TrainingSettings) -> Served:
     reconciler = Reconciler(store, artifacts, executor, clock.now, settings.training_slots)
     # Predictions run on the host; the worker opens the backend that trains.
     models = Models(store, artifacts, ComputeLearner(artifacts, open_backend("numpy")))
-    jobs = Jobs(store, clock.now, reconciler.wake)
+    jobs = Jobs(store, artifacts, clock.now, reconciler.wake)
     draining = asyncio.Event()
     datasets = DatasetServicer(
         Datasets(store, artifacts, clock.now), UploadDataset(store, artifacts, ingest, clock.now)

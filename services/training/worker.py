@@ -6,7 +6,10 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Callable
 from threading import Event
+
+import psutil
 
 from services.chassis import clock, logs
 from services.chassis.database import Database
@@ -16,6 +19,7 @@ from services.training.adapters.learner import ComputeLearner
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.run_attempt import Fenced, RunAttempt
 from services.training.compute.backend import open_backend
+from services.training.domain.job import Usage
 from services.training.settings import TrainingSettings
 
 
@@ -28,11 +32,23 @@ def main(job_id: str, attempt: int) -> None:
     database = Database(settings.database("training"))
     artifacts = DiskArtifacts(settings.data_dir)
     learner = ComputeLearner(artifacts, open_backend(settings.compute_backend))
-    run = RunAttempt(SqlStore(database), artifacts, learner, clock.now, time.process_time)
+    run = RunAttempt(
+        SqlStore(database), artifacts, learner, clock.now, _meter(settings.compute_backend == "cupy")
+    )
     try:
         run(job_id, attempt, stop)
     except Fenced as error:
         logging.getLogger("worker").warning("%s", error)
+
+
+def _meter(gpu: bool) -> Callable[[], Usage]:
+    began = psutil.Process().create_time()
+
+    def used() -> Usage:
+        seconds = max(time.time() - began, 0.0)
+        return Usage(seconds, time.process_time(), seconds if gpu else 0.0)
+
+    return used
 
 
 if __name__ == "__main__":

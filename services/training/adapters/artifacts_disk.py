@@ -57,8 +57,8 @@ class DiskArtifacts:
 
     def clear_spools(self, older_than: float) -> None:
         """Removes what a process that was killed left half-way, `older_than` seconds ago or more."""
-        for path in self._spools.iterdir():
-            if time.time() - path.stat().st_mtime > older_than:
+        for path in [*self._spools.iterdir(), *self._contents.glob(".*.partial")]:
+            if _age(path) > older_than:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @contextmanager
@@ -77,6 +77,9 @@ class DiskArtifacts:
     def delete_content(self, sha256: str) -> None:
         self.content(sha256).unlink(missing_ok=True)
 
+    def contents(self, older_than: float) -> list[str]:
+        return [path.stem for path in self._contents.glob("*.arrow") if _age(path) >= older_than]
+
     def save_model(self, model_id: str, arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
         work = Path(tempfile.mkdtemp(dir=self._spools))
         try:
@@ -84,6 +87,7 @@ class DiskArtifacts:
             (work / METADATA).write_text(json.dumps(metadata))
             for name in (WEIGHTS, METADATA):
                 _sync(work / name)
+            _sync(work)
             work.rename(self._models / model_id)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
@@ -97,6 +101,17 @@ class DiskArtifacts:
 
     def delete_model(self, model_id: str) -> None:
         shutil.rmtree(self._models / model_id, ignore_errors=True)
+
+    def models(self, older_than: float) -> list[str]:
+        return [path.name for path in self._models.iterdir() if _age(path) >= older_than]
+
+
+def _age(path: Path) -> float:
+    """Seconds since it was last written; 0 when it has just been moved away or removed."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _sync(path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import psutil
 
@@ -19,7 +20,6 @@ class LocalExecutor:
         self._command = command
         self._environment = environment
         self._logs = logs
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
     def submit(self, job_id: str, attempt: int) -> str:
@@ -32,23 +32,20 @@ class LocalExecutor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._children[child.pid] = child
-        return f"{child.pid}:{_start_time(child.pid)}"
+        handle = f"{child.pid}:{_start_time(child.pid)}"
+        # Reaped when it ends, whoever still asks for it: a zombie would keep its id and its group.
+        Thread(target=child.wait, name=f"reaper-{child.pid}", daemon=True).start()
+        return handle
 
     def alive(self, handle: str) -> bool:
         pid = _pid(handle)
-        if pid is None:
-            return False
-        child = self._children.get(pid)
-        if child and child.poll() is not None:  # reaps it
-            del self._children[pid]
-        return bool(_members(handle, pid))
+        return pid is not None and bool(_members(handle, pid))
 
     def cancel(self, handle: str, *, force: bool) -> None:
         pid = _pid(handle)
         if pid is None or not _members(handle, pid):
             return
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # gone since, and its id somebody else's
             os.killpg(pid, signal.SIGKILL if force else signal.SIGTERM)
 
 
@@ -68,7 +65,7 @@ def _members(handle: str, group: int) -> list[int]:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
         return []
-    return [pid for pid in psutil.pids() if _group(pid) == group]
+    return [pid for pid in psutil.pids() if _group(pid) == group and _start_time(pid)]
 
 
 def _group(pid: int) -> int | None:
@@ -79,9 +76,15 @@ def _group(pid: int) -> int | None:
 
 
 def _start_time(pid: int) -> str:
-    """When the process started; empty when it does not live. A zombie does not."""
+    """When the process started; empty when it does not live. A zombie does not.
+
+    Counted from the start of the machine: the time of day of the same start moves when the clock is set, and
+    a living process would be taken for a stranger.
+    """
     try:
         process = psutil.Process(pid)
-        return "" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return ""
+        return f"{process.create_time() - psutil.boot_time():.2f}"
     except psutil.NoSuchProcess:
         return ""

@@ -88,6 +88,10 @@ def _spec(tx: Transaction, request: JobRequest) -> JobSpec:
     task = request.task or _task(target)
     params = request.hyperparameters or Mlp()
     _check_task(target, task, params)
+    if len(content.columns) < 2:
+        raise invalid_fields(
+            {"target": f"{request.target!r} is the only column; there is nothing to tell it from"}
+        )
     return JobSpec(
         train=Source(request.dataset_id, content.sha256),
         target=request.target,

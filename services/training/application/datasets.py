@@ -10,6 +10,7 @@ from services.chassis.errors import AlreadyExists, FailedPrecondition, NotFound,
 from services.training.application import idempotency, paging
 from services.training.application.ports import Artifacts, Store, Transaction
 from services.training.domain.dataset import Dataset
+from services.training.domain.job import Job
 
 DATASET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LONGEST_NAME = 200
@@ -50,8 +51,8 @@ class Datasets:
         """One page, newest first, and the token of the next."""
         page = paging.parse("datasets", size, token)
         with self.store.read() as tx:
-            items = tx.datasets.page(page)
-        return [dataset for _, dataset in items], paging.next_token("datasets", page, items)
+            items = tx.datasets.page(paging.one_more(page))
+        return paging.cut("datasets", page, items)
 
     def delete(self, dataset_id: str) -> None:
         """Raises NotFound, and FailedPrecondition while a job needs its content."""
@@ -82,6 +83,12 @@ def drop_unused_content(store: Store, artifacts: Artifacts, sha256: str) -> None
     with store.write() as tx:
         if not tx.datasets.holds_content(sha256) and not tx.jobs.reading(sha256):
             artifacts.delete_content(sha256)
+
+
+def drop_unused_sources(store: Store, artifacts: Artifacts, job: Job) -> None:
+    """The same for all that a job has read, when it has ended."""
+    for sha256 in {source.sha256 for source in job.spec.sources}:
+        drop_unused_content(store, artifacts, sha256)
 
 
 def check_dataset_id(dataset_id: str) -> None:

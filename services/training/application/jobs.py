@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from services.chassis.clock import Clock
 from services.chassis.errors import FailedPrecondition, NotFound
 from services.training.application import idempotency, paging
-from services.training.application.ports import Store
+from services.training.application.datasets import drop_unused_sources
+from services.training.application.ports import Artifacts, Store
 from services.training.domain.job import Job, JobState, MetricPoint
 
 POINTS = "points"
@@ -21,6 +22,7 @@ class Jobs:
     """The jobs of this installation. `wake` tells the reconciler that there is something to do."""
 
     store: Store
+    artifacts: Artifacts
     clock: Clock
     wake: Callable[[], None]
 
@@ -33,8 +35,8 @@ class Jobs:
         """One page, newest first, and the token of the next."""
         page = paging.parse("jobs", size, token)
         with self.store.read() as tx:
-            items = tx.jobs.page(page, state)
-        return [job for _, job in items], paging.next_token("jobs", page, items)
+            items = tx.jobs.page(paging.one_more(page), state)
+        return paging.cut("jobs", page, items)
 
     def cancel(self, job_id: str, request_id: str) -> Job:
         """The job, CANCELLING or CANCELLED; raises NotFound, and FailedPrecondition when it has ended."""
@@ -51,6 +53,8 @@ class Jobs:
             tx.jobs.update(job)
             idempotency.remember(tx, request_id, "CancelJob", asked, job_id)
         self.wake()
+        if job.state.ended:
+            drop_unused_sources(self.store, self.artifacts, job)
         return job
 
     def delete(self, job_id: str) -> None:
@@ -67,8 +71,8 @@ class Jobs:
         page = paging.parse(POINTS, size, token, DEFAULT_POINTS, MOST_POINTS)
         with self.store.read() as tx:
             _found(tx.jobs.get(job_id), job_id)
-            points = tx.jobs.points(job_id, page.before or 0, page.size)
-        return points, paging.token(POINTS, points[-1].position) if len(points) == page.size else ""
+            points = tx.jobs.points(job_id, page.before or 0, page.size + 1)
+        return paging.cut(POINTS, page, [(point.position, point) for point in points])
 
     def look(self, job_id: str, cursor: str) -> tuple[Job, list[MetricPoint]]:
         """The job and its points after `cursor`. Of a job that has ended, no later point is ever stored."""

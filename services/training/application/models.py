@@ -38,8 +38,8 @@ class Models:
         """One page, newest first, and the token of the next."""
         page = paging.parse("models", size, token)
         with self._store.read() as tx:
-            items = tx.models.page(page)
-        return [model for _, model in items], paging.next_token("models", page, items)
+            items = tx.models.page(paging.one_more(page))
+        return paging.cut("models", page, items)
 
     def delete(self, model_id: str) -> None:
         """Raises NotFound. The row goes first: a crash then leaves nameless weights, no broken model."""

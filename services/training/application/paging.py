@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from services.chassis.errors import InvalidArgument, invalid_fields
@@ -38,6 +39,12 @@ def position(kind: str, token: str) -> int:
     raise InvalidArgument("INVALID_PAGE_TOKEN", f"{token[:100]!r} is no page token or cursor of this list.")
 
 
-def next_token(kind: str, page: Page, items: Sequence[tuple[int, Item]]) -> str:
-    """The token of the page after this one; empty on the last."""
-    return token(kind, items[-1][0]) if len(items) == page.size else ""
+def one_more(page: Page) -> Page:
+    """The page and one item beyond it, which tells whether there is a next page."""
+    return replace(page, size=page.size + 1)
+
+
+def cut(kind: str, page: Page, items: Sequence[tuple[int, Item]]) -> tuple[list[Item], str]:
+    """The page out of what `one_more` brought, and the token of the next; empty on the last."""
+    following = token(kind, items[page.size - 1][0]) if len(items) > page.size else ""
+    return [item for _, item in items[: page.size]], following

@@ -69,8 +69,8 @@ class Jobs(Protocol):
     def page(self, page: Page, state: JobState | None) -> list[tuple[int, Job]]:
         """Newest first, each with its position."""
 
-    def in_states(self, states: Iterable[JobState]) -> list[Job]:
-        """Every job in one of `states`, oldest first."""
+    def in_states(self, states: Iterable[JobState], limit: int | None = None) -> list[Job]:
+        """Every job in one of `states`, or the first `limit`, oldest first."""
 
     def reading(self, sha256: str) -> bool:
         """Whether a job that has not ended reads this content."""
@@ -104,7 +104,7 @@ class Requests(Protocol):
 
 
 class Transaction(Protocol):
-    """One consistent look at, or change of, everything."""
+    """One look at, or change of, everything."""
 
     @property
     def datasets(self) -> Datasets: ...
@@ -123,10 +123,13 @@ class Store(Protocol):
     """The system of record."""
 
     def read(self) -> AbstractContextManager[Transaction]:
-        """To look; changes are not allowed."""
+        """To look; each answer is of the moment it is given. Changes are not allowed."""
 
     def write(self) -> AbstractContextManager[Transaction]:
-        """To change: all of it is kept at the end, or none on an exception."""
+        """To change: all of it is kept at the end, or none on an exception.
+
+        Raises ResourceExhausted when the disk is full.
+        """
 
 
 class Spool(Protocol):
@@ -153,6 +156,9 @@ class Artifacts(Protocol):
 
     def delete_content(self, sha256: str) -> None: ...
 
+    def contents(self, older_than: float) -> list[str]:
+        """Hashes of the contents that were written `older_than` seconds ago or more."""
+
     def save_model(self, model_id: str, arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
         """Keeps it all, or nothing on an exception."""
 
@@ -160,6 +166,9 @@ class Artifacts(Protocol):
         """Arrays and metadata as saved; raises FileNotFoundError."""
 
     def delete_model(self, model_id: str) -> None: ...
+
+    def models(self, older_than: float) -> list[str]:
+        """Ids of the models that were saved `older_than` seconds ago or more."""
 
 
 class Ingest(Protocol):

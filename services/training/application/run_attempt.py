@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-import time
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import Event, Lock, Thread
 from typing import Any
 
 from services.chassis.clock import Clock, new_id
+from services.training.application.datasets import drop_unused_sources
 from services.training.application.ports import (
     Artifacts,
     Learned,
@@ -34,58 +35,74 @@ class Fenced(Exception):
 
 @dataclass(frozen=True)
 class RunAttempt:
-    """Trains one attempt. `cpu_seconds` reads the processor time of this process."""
+    """Trains one attempt. `used` says what this process has used since its start, but for samples."""
 
     store: Store
     artifacts: Artifacts
     learner: Learner
     clock: Clock
-    cpu_seconds: Callable[[], float]
+    used: Callable[[], Usage]
 
     def __call__(self, job_id: str, attempt: int, stop: Event) -> None:
         """Leaves the job SUCCEEDED or FAILED; or as it is when stopped: its owner sees the process go."""
-        began = time.monotonic()
         with self.store.write() as tx:
             job = owned(tx, job_id, attempt)
         try:
-            with Reporter(self.store, self.clock, job, stop) as reporter:
+            with Reporter(self.store, self.clock, lambda: self._usage(job), job, stop) as reporter:
                 learned = self.learner.fit(job.spec, reporter)
+            model_id = self._save(learned)
         except UntrainableData as error:
-            self._fail(job, began, JobError("INVALID_ARGUMENT", "UNTRAINABLE_DATA", str(error)))
+            self._fail(job, JobError("INVALID_ARGUMENT", "UNTRAINABLE_DATA", str(error)))
         except MemoryError:
             text = "Training ran out of memory; fewer rows or smaller hidden_sizes need less."
-            self._fail(job, began, JobError("RESOURCE_EXHAUSTED", "TRAINING_FAILED", text))
+            self._fail(job, JobError("RESOURCE_EXHAUSTED", "TRAINING_FAILED", text))
         except Exception as error:
             log.exception("training failed")
             text = f"Training failed with {type(error).__name__}; the attempt's log has the details."
-            self._fail(job, began, JobError("INTERNAL", "TRAINING_FAILED", text))
+            self._fail(job, JobError("INTERNAL", "TRAINING_FAILED", text))
         else:
-            if not learned.stopped:
-                self._succeed(job, began, learned)
+            if learned.stopped:
+                self._leave(job, learned)
+            else:
+                self._succeed(job, model_id, learned)
 
-    def _succeed(self, job: Job, began: float, learned: Learned) -> None:
+    def _save(self, learned: Learned) -> str:
+        if learned.stopped:
+            return ""
         model_id = new_id("model")
         self.artifacts.save_model(model_id, learned.arrays, learned.metadata)
-        results = {"validation_metrics": learned.validation_metrics, "test_metrics": learned.test_metrics}
+        return model_id
+
+    def _succeed(self, job: Job, model_id: str, learned: Learned) -> None:
+        model = _model(job, model_id, learned, self.clock())
+        results = {"validation_metrics": model.validation_metrics, "test_metrics": model.test_metrics}
         changes = {**results, "model_id": model_id, "progress": 1.0}
         try:
             with self.store.write() as tx:
-                tx.models.add(_model(job, model_id, learned, self.clock()))
-                self._end(tx, job, JobState.SUCCEEDED, self._usage(began, learned.samples), **changes)
+                tx.models.add(model)
+                self._end(tx, job, JobState.SUCCEEDED, self._usage(job, learned.samples), **changes)
         except Fenced:
             self.artifacts.delete_model(model_id)
             raise
+        drop_unused_sources(self.store, self.artifacts, job)
 
-    def _fail(self, job: Job, began: float, error: JobError) -> None:
+    def _fail(self, job: Job, error: JobError) -> None:
         with self.store.write() as tx:
-            self._end(tx, job, JobState.FAILED, self._usage(began, 0), error=error)
+            self._end(tx, job, JobState.FAILED, self._usage(job), error=error)
+        drop_unused_sources(self.store, self.artifacts, job)
+
+    def _leave(self, job: Job, learned: Learned) -> None:
+        with self.store.write() as tx:
+            now = owned(tx, job.job_id, job.attempt)
+            tx.jobs.update(now.reported(now.progress, self._usage(job, learned.samples), self.clock()))
 
     def _end(self, tx: Transaction, job: Job, state: JobState, usage: Usage, **changes: Any) -> None:
         now = owned(tx, job.job_id, job.attempt)
-        tx.jobs.update(now.moved(state, self.clock(), usage=now.usage.plus(usage), **changes))
+        tx.jobs.update(now.moved(state, self.clock(), usage=usage, **changes))
 
-    def _usage(self, began: float, samples: int) -> Usage:
-        return Usage(time.monotonic() - began, self.cpu_seconds(), 0.0, samples)
+    def _usage(self, job: Job, samples: int = 0) -> Usage:
+        """Of all attempts: `job` is as it was when this one began."""
+        return job.usage.plus(replace(self.used(), samples=samples))
 
 
 def owned(tx: Transaction, job_id: str, attempt: int) -> Job:
@@ -102,6 +119,7 @@ class Reporter:
 
     store: Store
     clock: Clock
+    usage: Callable[[], Usage]
     job: Job
     stop: Event
     _points: list[MetricPoint] = field(default_factory=list)
@@ -119,7 +137,7 @@ class Reporter:
 
     def report(self, step: int, progress: float, metrics: Mapping[str, float]) -> None:
         """Keeps one point, to be sent soon."""
-        point = MetricPoint(self.job.attempt, step, progress, dict(metrics), self.clock())
+        point = MetricPoint(self.job.attempt, step, progress, finite(metrics), self.clock())
         with self._lock:
             self._points.append(point)
 
@@ -157,9 +175,14 @@ class Reporter:
         with self.store.write() as tx:
             job = owned(tx, self.job.job_id, self.job.attempt)
             tx.jobs.add_points(job.job_id, [point for point in points if point.values])
-            tx.jobs.update(job.reported(points[-1].progress, self.clock()))
+            tx.jobs.update(job.reported(points[-1].progress, self.usage(), self.clock()))
         if job.state is JobState.CANCELLING:
             self.stop.set()
+
+
+def finite(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Without NaN and infinities, which are no JSON: training that goes astray reports them."""
+    return {name: number for name, number in numbers.items() if math.isfinite(number)}
 
 
 def _model(job: Job, model_id: str, learned: Learned, now: datetime) -> Model:
@@ -176,8 +199,8 @@ def _model(job: Job, model_id: str, learned: Learned, now: datetime) -> Model:
         features=learned.features,
         classes=learned.classes,
         weights_sha256=learned.weights_sha256,
-        validation_metrics=learned.validation_metrics,
-        test_metrics=learned.test_metrics,
+        validation_metrics=finite(learned.validation_metrics),
+        test_metrics=finite(learned.test_metrics),
         warnings=learned.warnings,
         create_time=now,
     )

@@ -14,6 +14,13 @@ from services.training.application.datasets import check_dataset_id, drop_unused
 from services.training.application.ports import Artifacts, Ingest, Spool, Store
 from services.training.domain.dataset import BadContent, Content, Dataset
 
+# No space, no quota, and no leave to make a file that large.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class CallerGone(Exception):
+    """Nobody is there to be answered."""
+
 
 @dataclass(frozen=True)
 class UploadDataset:
@@ -31,11 +38,14 @@ class UploadDataset:
         with full_disk_is_the_callers_to_know(), self.artifacts.spool() as spool:
             yield spool
 
-    def finish(self, dataset_id: str, content_type: str, spool: Spool) -> Dataset:
-        """Reads the spooled bytes and makes them the content. Bad content changes nothing."""
+    def read(self, content_type: str, spool: Spool) -> Content:
+        """Reads the spooled bytes. Bad content leaves nothing behind."""
         sha256 = spool.sha256()
         try:
-            content = self.ingest(spool.path, content_type, self.artifacts.content(sha256), sha256=sha256)
+            with self._nothing_left_behind(sha256):
+                content = self.ingest(spool.path, content_type, self.artifacts.content(sha256), sha256=sha256)
+                self._check_caller(spool)
+                return content
         except BadContent as bad:
             place: dict[str, Any] = {"row": bad.row, "column": bad.column}
             place = {name: value for name, value in place.items() if value is not None}
@@ -43,11 +53,12 @@ class UploadDataset:
             raise InvalidArgument(
                 "INVALID_CONTENT", bad.message, [violation], problem=bad.reason, **place
             ) from bad
-        return self._record(dataset_id, content_type, content)
 
-    def _record(self, dataset_id: str, content_type: str, content: Content) -> Dataset:
+    def keep(self, dataset_id: str, content_type: str, content: Content, spool: Spool) -> Dataset:
+        """Makes what was read the content of the dataset."""
         now = self.clock()
-        with self.store.write() as tx:
+        with self._nothing_left_behind(content.sha256), self.store.write() as tx:
+            self._check_caller(spool)
             old = tx.datasets.get(dataset_id) or Dataset(dataset_id, "", None, "", now, now)
             dataset = replace(old, content=content, content_type=content_type, update_time=now)
             if not self.artifacts.content(content.sha256).exists():
@@ -59,6 +70,20 @@ class UploadDataset:
             drop_unused_content(self.store, self.artifacts, old.content.sha256)
         return dataset
 
+    @contextmanager
+    def _nothing_left_behind(self, sha256: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            drop_unused_content(self.store, self.artifacts, sha256)
+            raise
+
+    @staticmethod
+    def _check_caller(spool: Spool) -> None:
+        """A caller that breaks off ends the spool, and what is in it may be a part of the file only."""
+        if not spool.path.exists():
+            raise CallerGone
+
 
 @contextmanager
 def full_disk_is_the_callers_to_know() -> Iterator[None]:
@@ -66,6 +91,6 @@ def full_disk_is_the_callers_to_know() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             raise
         raise ResourceExhausted("STORAGE_FULL", "The disk is too full to store the upload.") from error

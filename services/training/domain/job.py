@@ -173,9 +173,9 @@ class Job:
             return self.moved(JobState.CANCELLED, now, handle="")
         return self.moved(JobState.QUEUED, now, handle="", progress=0.0)
 
-    def reported(self, progress: float, now: datetime) -> Job:
-        """Training has come this far."""
-        return replace(self, progress=max(self.progress, progress), update_time=now)
+    def reported(self, progress: float, usage: Usage, now: datetime) -> Job:
+        """Training has come this far, at this cost."""
+        return replace(self, progress=max(self.progress, progress), usage=usage, update_time=now)
 
     def cancelled(self, now: datetime) -> Job:
         """Cancellation is asked for: at once when nothing runs, else when the process is gone."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -21,7 +19,7 @@ from mlapi.training.v1 import (
     model_service_pb2,
 )
 
-from services.chassis.errors import AppError
+from services.chassis.errors import AppError, invalid_fields
 from services.chassis.status import to_status
 from services.training.application.create_job import JobRequest
 from services.training.application.jobs import cursor
@@ -33,15 +31,18 @@ from services.training.domain.model import Model
 
 _TASKS = {job_pb2.CLASSIFICATION: Task.CLASSIFICATION, job_pb2.REGRESSION: Task.REGRESSION}
 _TASK_NUMBERS = {task: number for number, task in _TASKS.items()}
+_ALGORITHMS: dict[str, Any] = {
+    name: getattr(algorithm_pb2, kind.__name__) for name, kind in ALGORITHMS.items()
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def timestamp(time: datetime | None) -> Timestamp | None:
     """None stays None, and so an unset field."""
     if time is None:
         return None
-    message = Timestamp()
-    message.FromDatetime(time)
-    return message
+    since = time - _EPOCH  # FromDatetime does the same in four times the time, and a job has four of them
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
 # Datasets
@@ -96,7 +97,7 @@ def job_request(message: job_service_pb2.CreateJobRequest) -> JobRequest:
     return JobRequest(
         dataset_id=message.dataset_id,
         target=message.target,
-        task=_TASKS.get(message.task),
+        task=_task(message.task),
         hyperparameters=_hyperparameters(message),
         seed=message.seed,
         validation_dataset_id=message.validation_dataset_id,
@@ -104,6 +105,12 @@ def job_request(message: job_service_pb2.CreateJobRequest) -> JobRequest:
         display_name=message.display_name,
         **given,
     )
+
+
+def _task(number: job_pb2.Task.ValueType) -> Task | None:
+    if number and number not in _TASKS:
+        raise invalid_fields({"task": f"{number} is no task"})
+    return _TASKS.get(number)
 
 
 def _hyperparameters(message: job_service_pb2.CreateJobRequest) -> Hyperparameters | None:
@@ -121,9 +128,7 @@ def _hyperparameters(message: job_service_pb2.CreateJobRequest) -> Hyperparamete
 
 def algorithm(params: Hyperparameters) -> dict[str, Any]:
     """The oneof member for `params`, as keyword of a message that has it."""
-    kind: Any = getattr(algorithm_pb2, type(params).__name__)
-    values = {item.name: getattr(params, item.name) for item in fields(params)}
-    return {params.name: kind(**values)}
+    return {params.name: _ALGORITHMS[params.name](**vars(params))}
 
 
 def job(item: Job) -> job_pb2.Job:
@@ -170,18 +175,19 @@ def _error(error: JobError, job_id: str) -> status_pb2.Status:
 
 def job_state(number: job_pb2.Job.State.ValueType) -> JobState | None:
     """A filter's state; None for none."""
+    if number not in job_pb2.Job.State.values():
+        raise invalid_fields({"state": f"{number} is no state"})
     return JobState(job_pb2.Job.State.Name(number)) if number else None
 
 
 def point(item: MetricPoint) -> job_pb2.MetricPoint:
-    """A metric point on the wire. NaN is no JSON, so a value that is not a number is left out."""
-    values = {name: value for name, value in item.values.items() if math.isfinite(value)}
+    """A metric point on the wire."""
     return job_pb2.MetricPoint(
         cursor=cursor(item),
         attempt=item.attempt,
         step=item.step,
         progress=item.progress,
-        values=values,
+        values=item.values,
         time=timestamp(item.time),
     )
 

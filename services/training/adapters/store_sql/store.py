@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, Table, bindparam, delete, exists, insert, select, update
+from sqlalchemy.exc import OperationalError
 
 from services.chassis.database import Database
+from services.chassis.errors import ResourceExhausted
 from services.training.adapters.store_sql import documents
 from services.training.adapters.store_sql.tables import (
     datasets,
@@ -48,7 +51,7 @@ class SqlStore:
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """See `Store.write`."""
-        with self._database.write() as connection:
+        with _full_disk_is_said(), self._database.write() as connection:
             yield SqlTransaction(connection)
 
 
@@ -124,9 +127,9 @@ class SqlJobs:
         statement = select(jobs) if state is None else select(jobs).where(jobs.c.state == state)
         return _page(self._connection, jobs, statement, page, documents.to_job)
 
-    def in_states(self, states: Iterable[JobState]) -> list[Job]:
+    def in_states(self, states: Iterable[JobState], limit: int | None = None) -> list[Job]:
         statement = select(jobs.c.document).where(jobs.c.state.in_(list(states))).order_by(jobs.c.position)
-        return [documents.to_job(document) for document in self._connection.scalars(statement)]
+        return [documents.to_job(document) for document in self._connection.scalars(statement.limit(limit))]
 
     def reading(self, sha256: str) -> bool:
         reads = job_sources.join(jobs, jobs.c.job_id == job_sources.c.job_id)
@@ -182,6 +185,27 @@ class SqlRequests:
             "resource_id": replay.resource_id,
         }
         self._connection.execute(insert(requests).values(request_id=request_id, **values))
+
+
+@contextmanager
+def _full_disk_is_said() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        # SQLite has rolled back by itself by then, so that the error of ROLLBACK stands before the cause.
+        if not any(_is_full(one) for one in _chain(error)):
+            raise
+        raise ResourceExhausted("STORAGE_FULL", "The disk is too full to write this down.") from error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_full(error: BaseException) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def _page(

@@ -1,0 +1,100 @@
+"""Small valid pieces of the domain, and a store to keep them in."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from services.chassis.database import Database
+from services.chassis.schema import migrate
+from services.training.adapters import migrations
+from services.training.adapters.store_sql import SqlStore
+from services.training.domain.dataset import (
+    Column,
+    ColumnProfile,
+    ColumnType,
+    Content,
+    Dataset,
+    ProfiledColumn,
+)
+from services.training.domain.hyperparameters import Mlp
+from services.training.domain.job import Job, JobSpec, Source, Task
+from services.training.domain.model import Feature, Model
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
+LATER = NOW + timedelta(seconds=1)
+
+
+@contextmanager
+def sqlite_store(folder: Path) -> Iterator[SqlStore]:
+    """A store on an SQLite file of its own, with the schema that the migrations make."""
+    path = folder / "training.db"
+    shutil.copy(_migrated(), path)
+    database = Database(f"sqlite:///{path}")
+    yield SqlStore(database)
+    database.close()
+
+
+@cache
+def _migrated() -> Path:
+    """Made once: migrating takes longer than most tests."""
+    path = Path(tempfile.mkdtemp()) / "training.db"
+    migrate(f"sqlite:///{path}", Path(migrations.__path__[0]))
+    return path
+
+
+def column(
+    name: str, kind: ColumnType = ColumnType.FLOAT, *, distinct: int = 100, nulls: int = 0
+) -> ProfiledColumn:
+    """A column of 100 rows."""
+    profile = ColumnProfile(100 - nulls, nulls, distinct, 0.0, 1.0, 0.5, 0.25, (("é ☃", 3),))
+    return ProfiledColumn(Column(name, kind, nulls > 0), profile)
+
+
+def content(sha256: str = "a1", *columns: ProfiledColumn) -> Content:
+    """What an upload of 100 rows yields: numbers `x` and `y`, and a class `kind`, unless told otherwise."""
+    usual = (column("x"), column("y"), column("kind", ColumnType.TEXT, distinct=3))
+    return Content(sha256, 1234, 100, columns or usual)
+
+
+def dataset(dataset_id: str = "table", held: Content | None = None) -> Dataset:
+    """A dataset with `held`, or empty."""
+    return Dataset(dataset_id, "A table", held, "text/csv" if held else "", NOW, NOW)
+
+
+def spec(sha256: str = "a1", **changes: Any) -> JobSpec:
+    """Classes of `kind` from the rest."""
+    values = {"target": "kind", "target_type": ColumnType.TEXT, "task": Task.CLASSIFICATION}
+    return JobSpec(**{"train": Source("table", sha256), "hyperparameters": Mlp(), **values, **changes})
+
+
+def job(job_id: str = "job-1", sha256: str = "a1", **changes: Any) -> Job:
+    """A job that waits."""
+    return Job(job_id, "A job", spec(sha256), NOW, NOW, **changes)
+
+
+def model(model_id: str = "model-1") -> Model:
+    """A model of that job."""
+    return Model(
+        model_id,
+        "A job",
+        "job-1",
+        Source("table", "a1"),
+        "mlp",
+        Task.CLASSIFICATION,
+        "kind",
+        ColumnType.TEXT,
+        (Feature("x", False), Feature("größe", True)),
+        ("rose", "tulip"),
+        "f00d",
+        {"accuracy": 0.9},
+        {},
+        ("a column was left out",),
+        NOW,
+    )

@@ -1,0 +1,201 @@
+"""What CreateJob finds out before anything is queued."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeAlias
+
+import pytest
+
+from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from services.training.adapters.store_sql import SqlStore
+from services.training.application.create_job import CreateJob, JobRequest
+from services.training.application.ports import Page
+from services.training.domain.dataset import ColumnType, Content
+from services.training.domain.hyperparameters import Linear, Logistic, Mlp
+from services.training.domain.job import Job, JobState, Source, Task
+from tests.unit.training.samples import NOW, column, content, dataset
+
+Create: TypeAlias = Callable[..., Job]
+GOOD = JobRequest("table", "kind")
+NAN = float("nan")
+
+
+@pytest.fixture
+def create(store: SqlStore) -> CreateJob:
+    with store.write() as tx:
+        tx.datasets.put(dataset("table", content("a1")))
+        tx.datasets.put(dataset("empty"))
+        tx.datasets.put(dataset("narrow", content("b2", column("kind", ColumnType.TEXT))))
+        tx.datasets.put(
+            dataset("other", content("c3", column("x"), column("y", ColumnType.TEXT), column("kind")))
+        )
+    return CreateJob(store, lambda: NOW, lambda: None)
+
+
+def jobs(store: SqlStore) -> list[Job]:
+    with store.read() as tx:
+        return [job for _, job in tx.jobs.page(Page(1000), None)]
+
+
+def problems(error: InvalidArgument) -> dict[str, str]:
+    return {violation.field: violation.description for violation in error.violations}
+
+
+def test_a_job_is_queued_with_its_defaults(create: CreateJob, store: SqlStore) -> None:
+    made = create(GOOD)
+    assert jobs(store) == [made]
+    assert (made.state, made.attempt, made.create_time) == (JobState.QUEUED, 0, NOW)
+    assert made.spec.train == Source("table", "a1")
+    assert (made.spec.task, made.spec.hyperparameters) == (Task.CLASSIFICATION, Mlp())
+
+
+def test_the_reconciler_is_woken(store: SqlStore, create: CreateJob) -> None:
+    woken: list[bool] = []
+    replace(create, wake=lambda: woken.append(len(jobs(store)) == 1))(GOOD)
+    assert woken == [True]
+
+
+@pytest.mark.parametrize(
+    ("kind", "distinct", "task"),
+    [
+        (ColumnType.TEXT, 10_000, Task.CLASSIFICATION),
+        (ColumnType.BOOLEAN, 2, Task.CLASSIFICATION),
+        (ColumnType.INTEGER, 20, Task.CLASSIFICATION),
+        (ColumnType.INTEGER, 21, Task.REGRESSION),
+        (ColumnType.FLOAT, 2, Task.REGRESSION),
+        (ColumnType.TIMESTAMP, 2, Task.REGRESSION),
+    ],
+)
+def test_the_task_is_found_from_the_target(
+    store: SqlStore, create: CreateJob, kind: ColumnType, distinct: int, task: Task
+) -> None:
+    with store.write() as tx:
+        target = column("target", kind, distinct=distinct)
+        tx.datasets.put(dataset("table", content("d4", column("x"), target)))
+    made = create(JobRequest("table", "target"))
+    assert (made.spec.task, made.spec.target_type) == (task, kind)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"display_name": "x" * 201}, "display_name"),
+        ({"target": "☃"}, "target"),
+        ({"task": Task.REGRESSION}, "task"),
+        ({"validation_fraction": -0.1}, "split.validation_fraction"),
+        ({"validation_fraction": 0.91}, "split.validation_fraction"),
+        ({"test_fraction": NAN}, "split.test_fraction"),
+        ({"validation_fraction": 0.5, "test_fraction": 0.5}, "split"),
+        ({"hyperparameters": Linear()}, "linear"),
+        ({"hyperparameters": Logistic(l2=-1)}, "logistic.l2"),
+        ({"hyperparameters": Logistic(tolerance=NAN)}, "logistic.tolerance"),
+        ({"hyperparameters": Mlp(hidden_sizes=(8, 0))}, "mlp.hidden_sizes"),
+        ({"hyperparameters": Mlp(hidden_sizes=(8,) * 33)}, "mlp.hidden_sizes"),
+        ({"hyperparameters": Mlp(learning_rate=float("inf"))}, "mlp.learning_rate"),
+        ({"hyperparameters": Mlp(max_epochs=0)}, "mlp.max_epochs"),
+        ({"target": "y", "hyperparameters": Logistic()}, "logistic"),
+        ({"validation_dataset_id": "narrow"}, "validation_dataset_id"),
+        ({"test_dataset_id": "other"}, "test_dataset_id"),
+    ],
+)
+def test_the_field_at_fault_is_named(
+    create: CreateJob, store: SqlStore, change: dict[str, object], field: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        create(replace(GOOD, **change))  # type: ignore[arg-type]
+    assert caught.value.reason == "INVALID_FIELD"
+    assert list(problems(caught.value)) == [field]
+    assert jobs(store) == []
+
+
+def test_all_wrong_numbers_are_named_at_once(create: CreateJob) -> None:
+    wrong = replace(GOOD, validation_fraction=2, hyperparameters=Mlp(dropout=1, batch_size=0))
+    with pytest.raises(InvalidArgument) as caught:
+        create(wrong)
+    assert set(problems(caught.value)) == {"split.validation_fraction", "mlp.dropout", "mlp.batch_size"}
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        (content("d4", column("x"), column("kind", ColumnType.TEXT, distinct=1)), "fewer than two"),
+        (content("d4", column("x"), column("kind", ColumnType.TEXT, nulls=7)), "no value in 7 rows"),
+        (content("d4", column("kind", ColumnType.TEXT)), "the only column"),
+    ],
+)
+def test_a_target_that_cannot_be_told_is_refused(
+    store: SqlStore, create: CreateJob, held: Content, words: str
+) -> None:
+    with store.write() as tx:
+        tx.datasets.put(dataset("table", held))
+    with pytest.raises(InvalidArgument) as caught:
+        create(GOOD)
+    assert words in problems(caught.value)["target"]
+
+
+@pytest.mark.parametrize("field", ["dataset_id", "validation_dataset_id", "test_dataset_id"])
+def test_every_dataset_has_to_be_there_and_to_hold_something(create: CreateJob, field: str) -> None:
+    with pytest.raises(NotFound) as missing:
+        create(replace(GOOD, **{field: "none"}))
+    assert (missing.value.reason, missing.value.metadata) == ("DATASET_NOT_FOUND", {"dataset_id": "none"})
+    with pytest.raises(FailedPrecondition) as empty:
+        create(replace(GOOD, **{field: "empty"}))
+    assert empty.value.reason == "DATASET_EMPTY"
+
+
+def test_validate_only_checks_everything_and_creates_nothing(create: CreateJob, store: SqlStore) -> None:
+    checked = create(GOOD, request_id="dry", validate_only=True)
+    assert (checked.job_id, checked.spec.hyperparameters) == ("", Mlp())
+    with pytest.raises(InvalidArgument):
+        create(replace(GOOD, target="none"), validate_only=True)
+    assert jobs(store) == []
+    assert create(GOOD, request_id="dry").job_id  # the id is still free
+
+
+def test_a_job_keeps_the_content_of_its_day(create: CreateJob, store: SqlStore) -> None:
+    made = create(GOOD)
+    with store.write() as tx:
+        tx.datasets.put(dataset("table", content("later")))
+    assert jobs(store)[0].spec == made.spec
+    assert made.spec.train.sha256 == "a1"
+
+
+def test_a_request_id_makes_one_job_however_often_it_is_sent(create: CreateJob, store: SqlStore) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        made = list(pool.map(lambda _: create(GOOD, request_id="once"), range(20)))
+    assert len(jobs(store)) == 1
+    assert {job.job_id for job in made} == {jobs(store)[0].job_id}
+
+
+def test_the_replay_answers_the_job_as_it_is_now(create: CreateJob, store: SqlStore) -> None:
+    made = create(GOOD, request_id="once")
+    with store.write() as tx:
+        tx.jobs.update(made.cancelled(NOW))
+        tx.datasets.delete("table")
+    assert create(GOOD, request_id="once").state is JobState.CANCELLED
+
+
+def test_a_request_id_is_good_for_one_thing(create: CreateJob, store: SqlStore) -> None:
+    made = create(GOOD, request_id="once")
+    with pytest.raises(AlreadyExists) as caught:
+        create(replace(GOOD, seed=1), request_id="once")
+    assert (caught.value.reason, caught.value.metadata) == ("REQUEST_ID_REUSED", {"request_id": "once"})
+    with store.write() as tx:
+        tx.jobs.delete(made.job_id)
+    with pytest.raises(FailedPrecondition):
+        create(GOOD, request_id="once")
+    with pytest.raises(InvalidArgument) as long:
+        create(GOOD, request_id="x" * 129)
+    assert list(problems(long.value)) == ["request_id"]
+    assert jobs(store) == []
+
+
+def test_a_request_that_failed_is_not_remembered(create: CreateJob, store: SqlStore) -> None:
+    with pytest.raises(NotFound):
+        create(replace(GOOD, dataset_id="soon"), request_id="once")
+    with store.write() as tx:
+        tx.datasets.put(dataset("soon", content("a1")))
+    assert create(replace(GOOD, dataset_id="soon"), request_id="once").job_id
