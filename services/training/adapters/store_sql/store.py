@@ -6,9 +6,12 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypeVar
 
+from pydantic_core import from_json
 from sqlalchemy import Connection, Select, Table, bindparam, delete, exists, insert, select, update
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import OperationalError
 
 from services.chassis.database import Database
@@ -72,7 +75,7 @@ class SqlDatasets:
         self._connection = connection
 
     def get(self, dataset_id: str) -> Dataset | None:
-        document = self._connection.scalar(_DATASET, {"id": dataset_id})
+        document = _document(self._connection, _DATASET, dataset_id)
         return None if document is None else documents.to_dataset(document)
 
     def put(self, dataset: Dataset) -> None:
@@ -99,14 +102,12 @@ class SqlJobs:
         self._connection = connection
 
     def get(self, job_id: str) -> Job | None:
-        return self._job(_JOB, job_id)
+        document = _document(self._connection, _JOB, job_id)
+        return None if document is None else documents.to_job(document)
 
     def lock(self, job_id: str) -> Job | None:
         # On SQLite the write transaction itself is the lock, and FOR UPDATE is left out.
-        return self._job(_JOB.with_for_update(), job_id)
-
-    def _job(self, statement: Select[Any], job_id: str) -> Job | None:
-        document = self._connection.scalar(statement, {"id": job_id})
+        document = self._connection.scalar(_JOB.with_for_update(), {"id": job_id})
         return None if document is None else documents.to_job(document)
 
     def add(self, job: Job) -> None:
@@ -154,7 +155,7 @@ class SqlModels:
         self._connection = connection
 
     def get(self, model_id: str) -> Model | None:
-        document = self._connection.scalar(_MODEL, {"id": model_id})
+        document = _document(self._connection, _MODEL, model_id)
         return None if document is None else documents.to_model(document)
 
     def add(self, model: Model) -> None:
@@ -206,6 +207,25 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _is_full(error: BaseException) -> bool:
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
+def _document(connection: Connection, statement: Select[Any], key: str) -> Any:
+    """The one document that `statement` finds, or None.
+
+    On SQLite in the driver's own words: under load, a request spends two thirds of its time on the way
+    through SQLAlchemy to a look-up by key that takes 6 microseconds.
+    """
+    if connection.dialect.name != "sqlite":
+        return connection.scalar(statement, {"id": key})
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    row = driver.execute(_sqlite(statement), (key,)).fetchone()
+    return None if row is None else from_json(row[0])
+
+
+@cache
+def _sqlite(statement: Select[Any]) -> str:
+    return str(statement.compile(dialect=sqlite.dialect()))
 
 
 def _page(
