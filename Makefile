@@ -57,8 +57,12 @@ check: setup gateway/api.pb ## Formatter, linter, types, imports, protos, edge; 
 bench-edge: setup gateway/api.pb ## The edge beside an empty handler, Envoy alone, and Flask with gunicorn
 	@$(PY) bench/edge.py
 
+.PHONY: bench-upload
+bench-upload: setup gateway/api.pb ## A gigabyte of CSV through the edge: seconds, hash, memory
+	@$(PY) bench/upload.py
+
 .PHONY: bench
-bench: bench-edge ## Every benchmark, each beside its peer
+bench: bench-edge bench-upload ## Every benchmark, each beside its peer
 
 ##@ Change
 PROTOS := $(shell find protos/mlapi -name '*.proto')

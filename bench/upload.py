@@ -1,6 +1,6 @@
 """1 GB of CSV through the edge: seconds, the same hash, and how much the training service grows.
 
-    python bench/upload.py [GIGABYTES]
+python bench/upload.py [GIGABYTES]
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ def write_table(path: Path, size: int) -> str:
     header = ",".join([*(f"x{i}" for i in range(16)), "a", "b", "c", "y"]) + "\n"
     # One block of rows many times over: what is read depends on the bytes, not on their being new.
     rows = [
-        ",".join([*(f"{chance.gauss(0, 1):.6f}" for _ in range(16)), *chance.choices("pqrs", k=3), chance.choice("yn")])
+        ",".join(
+            [
+                *(f"{chance.gauss(0, 1):.6f}" for _ in range(16)),
+                *chance.choices("pqrs", k=3),
+                chance.choice("yn"),
+            ]
+        )
         for _ in range(20_000)
     ]
     block = ("\n".join(rows) + "\n").encode()
@@ -81,7 +87,9 @@ def main(gigabytes: float) -> int:
             began = time.monotonic()
             headers = {"content-type": "text/csv"}
             with httpx.Client(timeout=None) as rest:
-                answer = rest.put(f"{stack.url}/v1/datasets/big:upload", content=chunks(path), headers=headers)
+                answer = rest.put(
+                    f"{stack.url}/v1/datasets/big:upload", content=chunks(path), headers=headers
+                )
             seconds, growth = time.monotonic() - began, memory.stop()
             answer.raise_for_status()
         size = path.stat().st_size

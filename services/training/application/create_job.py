@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.chassis.clock import Clock, new_id
-from services.chassis.errors import FailedPrecondition, invalid_fields
+from services.chassis.errors import FailedPrecondition, NotFound, invalid_fields
 from services.training.application import idempotency
 from services.training.application.datasets import check_display_name, found
 from services.training.application.ports import Store, Transaction
@@ -64,8 +64,7 @@ class CreateJob:
 def _made_before(tx: Transaction, job_id: str) -> Job:
     job = tx.jobs.get(job_id)
     if job is None:
-        message = f"The job {job_id!r} that this request made has been deleted since."
-        raise FailedPrecondition("JOB_FINISHED", message, job_id=job_id)
+        raise NotFound("job", job_id)  # deleted since
     return job
 
 

@@ -34,7 +34,7 @@ class Datasets:
         with self.store.write() as tx:
             if made := idempotency.earlier(tx, request_id, "CreateDataset", asked):
                 return found(tx, made)
-            dataset = Dataset(dataset_id or new_id("dataset"), display_name, None, "", now, now)
+            dataset = Dataset(dataset_id or new_id("dataset"), display_name, None, now, now)
             if tx.datasets.get(dataset.dataset_id):
                 message = f"There is a dataset {dataset_id!r} already."
                 raise AlreadyExists("ALREADY_EXISTS", message, dataset_id=dataset_id)

@@ -8,8 +8,8 @@ from threading import Event, Thread
 
 from services.chassis.clock import Clock
 from services.training.application.datasets import drop_unused_sources
+from services.training.application.leftovers import remove_leftovers
 from services.training.application.ports import Artifacts, Executor, Store
-from services.training.application.sweep import sweep
 from services.training.domain.job import Job, JobState
 
 log = logging.getLogger("reconciler")
@@ -83,7 +83,7 @@ class Reconciler:
 
     def _run(self) -> None:
         try:
-            sweep(self._store, self._artifacts)
+            remove_leftovers(self._store, self._artifacts)
         except Exception:
             log.exception("what an earlier process left behind stays until the next start")
         while not self._stopping.is_set():

@@ -54,13 +54,13 @@ class UploadDataset:
                 "INVALID_CONTENT", bad.message, [violation], problem=bad.reason, **place
             ) from bad
 
-    def keep(self, dataset_id: str, content_type: str, content: Content, spool: Spool) -> Dataset:
+    def keep(self, dataset_id: str, content: Content, spool: Spool) -> Dataset:
         """Makes what was read the content of the dataset."""
         now = self.clock()
         with self._nothing_left_behind(content.sha256), self.store.write() as tx:
             self._check_caller(spool)
-            old = tx.datasets.get(dataset_id) or Dataset(dataset_id, "", None, "", now, now)
-            dataset = replace(old, content=content, content_type=content_type, update_time=now)
+            old = tx.datasets.get(dataset_id) or Dataset(dataset_id, "", None, now, now)
+            dataset = replace(old, content=content, update_time=now)
             if not self.artifacts.content(content.sha256).exists():
                 raise Unavailable(
                     "SERVICE_UNAVAILABLE", "The same content was just deleted; upload again.", 1.0

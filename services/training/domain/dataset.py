@@ -73,10 +73,14 @@ class ProfiledColumn:
 
 @dataclass(frozen=True)
 class Content:
-    """What ingesting a file yields. sha256 (lower-case hex) and byte_count are of the bytes as uploaded."""
+    """What ingesting a file yields. sha256 (lower-case hex) and byte_count are of the bytes as uploaded.
+
+    media_type: what the file was read as.
+    """
 
     sha256: str
     byte_count: int
+    media_type: str
     row_count: int
     columns: tuple[ProfiledColumn, ...]
 
@@ -115,6 +119,5 @@ class Dataset:
     dataset_id: str
     display_name: str
     content: Content | None
-    content_type: str
     create_time: datetime
     update_time: datetime

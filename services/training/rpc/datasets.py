@@ -37,7 +37,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
                 await asyncio.to_thread(spool.write, part.content.data)
             content = await asyncio.to_thread(self._upload.read, kind, spool)
             # The end of the parts can come before the news that the caller broke off. By now it has come.
-            stored = await asyncio.to_thread(self._upload.keep, name, kind, content, spool)
+            stored = await asyncio.to_thread(self._upload.keep, name, content, spool)
         return mapping.dataset(stored)
 
     def GetDataset(self, request: Any, context: Any) -> dataset_pb2.Dataset:

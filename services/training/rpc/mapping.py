@@ -54,7 +54,6 @@ def dataset(item: Dataset, columns: bool = True) -> dataset_pb2.Dataset:
         dataset_id=item.dataset_id,
         display_name=item.display_name,
         state=dataset_pb2.Dataset.READY if item.content else dataset_pb2.Dataset.EMPTY,
-        content_type=item.content_type,
         create_time=timestamp(item.create_time),
         update_time=timestamp(item.update_time),
     )
@@ -63,6 +62,7 @@ def dataset(item: Dataset, columns: bool = True) -> dataset_pb2.Dataset:
         message.row_count = item.content.row_count
         message.byte_count = item.content.byte_count
         message.sha256 = item.content.sha256
+        message.content_type = item.content.media_type
     return message
 
 

@@ -60,12 +60,12 @@ def column(
 def content(sha256: str = "a1", *columns: ProfiledColumn) -> Content:
     """What an upload of 100 rows yields: numbers `x` and `y`, and a class `kind`, unless told otherwise."""
     usual = (column("x"), column("y"), column("kind", ColumnType.TEXT, distinct=3))
-    return Content(sha256, 1234, 100, columns or usual)
+    return Content(sha256, 1234, "text/csv", 100, columns or usual)
 
 
 def dataset(dataset_id: str = "table", held: Content | None = None) -> Dataset:
     """A dataset with `held`, or empty."""
-    return Dataset(dataset_id, "A table", held, "text/csv" if held else "", NOW, NOW)
+    return Dataset(dataset_id, "A table", held, NOW, NOW)
 
 
 def spec(sha256: str = "a1", **changes: Any) -> JobSpec:

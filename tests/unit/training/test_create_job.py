@@ -185,7 +185,7 @@ def test_a_request_id_is_good_for_one_thing(create: CreateJob, store: SqlStore) 
     assert (caught.value.reason, caught.value.metadata) == ("REQUEST_ID_REUSED", {"request_id": "once"})
     with store.write() as tx:
         tx.jobs.delete(made.job_id)
-    with pytest.raises(FailedPrecondition):
+    with pytest.raises(NotFound):
         create(GOOD, request_id="once")
     with pytest.raises(InvalidArgument) as long:
         create(GOOD, request_id="x" * 129)

@@ -22,7 +22,7 @@ from services.training.adapters.ingest import ingest
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.datasets import Datasets
 from services.training.application.jobs import Jobs
-from services.training.application.sweep import sweep
+from services.training.application.leftovers import remove_leftovers
 from services.training.application.upload_dataset import CallerGone, UploadDataset
 from services.training.domain.dataset import Dataset
 from services.training.domain.job import JobState
@@ -209,9 +209,9 @@ def test_a_start_removes_what_nothing_refers_to(
         artifacts.save_model(name, {}, {})
     with store.write() as tx:
         tx.models.add(model("model-1"))
-    sweep(store, artifacts)
+    remove_leftovers(store, artifacts)
     assert len(artifacts.contents(0)) == 2  # too fresh: somebody may be about to refer to them
-    monkeypatch.setattr("services.training.application.sweep.OLD_SECONDS", 0)
-    sweep(store, artifacts)
+    monkeypatch.setattr("services.training.application.leftovers.OLD_SECONDS", 0)
+    remove_leftovers(store, artifacts)
     assert artifacts.contents(0) == [kept.sha256]
     assert artifacts.models(0) == ["model-1"]

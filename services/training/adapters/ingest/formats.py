@@ -7,8 +7,10 @@ from pathlib import Path
 from services.training.adapters.ingest.parquet_file import MAGIC
 from services.training.domain.dataset import BadContent
 
-CSV_TYPES = frozenset({"text/csv", "application/csv"})
-PARQUET_TYPES = frozenset({"application/vnd.apache.parquet", "application/x-parquet", "application/parquet"})
+CSV = "text/csv"
+PARQUET = "application/vnd.apache.parquet"
+CSV_TYPES = frozenset({CSV, "application/csv"})
+PARQUET_TYPES = frozenset({PARQUET, "application/x-parquet", "application/parquet"})
 
 # What people upload by mistake, told by the first bytes. None of these can begin a CSV file in UTF-8 text
 # that is worth reading.

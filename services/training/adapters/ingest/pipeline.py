@@ -10,7 +10,7 @@ from services.training.adapters.ingest.arrow_file import arrow_file
 from services.training.adapters.ingest.batches import Batches, gathered
 from services.training.adapters.ingest.csv_file import BLOCK_BYTES, inferred, settled
 from services.training.adapters.ingest.csv_header import read_header
-from services.training.adapters.ingest.formats import is_parquet
+from services.training.adapters.ingest.formats import CSV, PARQUET, is_parquet
 from services.training.adapters.ingest.normal import column_type
 from services.training.adapters.ingest.parquet_file import parquet_batches
 from services.training.adapters.ingest.profile import Profiler
@@ -31,11 +31,13 @@ def ingest(
     nothing is left at `destination` that was not there before.
     """
     if is_parquet(source, content_type):
+        media_type = PARQUET
         rows, columns = _write(parquet_batches(source), destination)
     else:
+        media_type = CSV
         rows, columns = _ingest_csv(source, destination, block_bytes)
     pa.default_memory_pool().release_unused()
-    return Content(sha256, source.stat().st_size, rows, columns)
+    return Content(sha256, source.stat().st_size, media_type, rows, columns)
 
 
 def _ingest_csv(source: Path, destination: Path, block_bytes: int) -> tuple[int, tuple[ProfiledColumn, ...]]:

@@ -193,20 +193,9 @@ def _full_disk_is_said() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        # SQLite has rolled back by itself by then, so that the error of ROLLBACK stands before the cause.
-        if not any(_is_full(one) for one in _chain(error)):
+        if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
             raise
         raise ResourceExhausted("STORAGE_FULL", "The disk is too full to write this down.") from error
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _is_full(error: BaseException) -> bool:
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def _document(connection: Connection, statement: Select[Any], key: str) -> Any:

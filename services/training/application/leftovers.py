@@ -9,7 +9,7 @@ from services.training.application.ports import Artifacts, Store
 OLD_SECONDS = 3600.0
 
 
-def sweep(store: Store, artifacts: Artifacts) -> None:
+def remove_leftovers(store: Store, artifacts: Artifacts) -> None:
     """Contents that nothing refers to, and the weights of no model."""
     for sha256 in artifacts.contents(OLD_SECONDS):
         drop_unused_content(store, artifacts, sha256)
