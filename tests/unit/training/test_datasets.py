@@ -47,7 +47,7 @@ def send(
 ) -> Dataset:
     with upload.begin(dataset_id) as spool:
         spool.write(data)
-        return upload.keep(dataset_id, kind, upload.read(kind, spool), spool)
+        return upload.keep(dataset_id, upload.read(kind, spool), spool)
 
 
 def files(folder: Path) -> list[str]:
@@ -121,7 +121,7 @@ def test_an_upload_that_its_caller_has_left_is_not_kept(
         spool.write(CSV)
         content = upload.read("text/csv", spool)
     with pytest.raises(CallerGone):
-        upload.keep("table", "text/csv", content, spool)
+        upload.keep("table", content, spool)
     with pytest.raises(NotFound):
         datasets.get("table")
     assert files(tmp_path) == []
@@ -146,7 +146,7 @@ def test_a_content_deleted_on_the_way_is_asked_for_again(
         content = upload.read("text/csv", spool)
         artifacts.delete_content(content.sha256)
         with pytest.raises(Unavailable):
-            upload.keep("table", "text/csv", content, spool)
+            upload.keep("table", content, spool)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
