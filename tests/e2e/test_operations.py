@@ -62,8 +62,8 @@ def watched(
 def test_one_trace_from_the_edge_to_the_service(
     collector: tuple[Collector, str], watched: tuple[Stack, httpx.Client]
 ) -> None:
-    watched[1].get("/v1/jobs", headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"})
-    wanted = {("edge", "ingress"), ("training", "/mlapi.training.v1.JobService/ListJobs")}
+    watched[1].get("/v1/jobs/none", headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"})
+    wanted = {("edge", "ingress"), ("training", "/mlapi.training.v1.JobService/GetJob")}
     deadline = time.monotonic() + PATIENCE
     while not wanted <= collector[0].spans.get(TRACE, set()):
         assert time.monotonic() < deadline, collector[0].spans.get(TRACE)

@@ -422,15 +422,22 @@ async def test_the_callers_request_id_is_in_the_log_and_in_the_error(server: Run
         asked = [("x-request-id", f"r-{number}")]
         name = "missing" if number % 2 else "fine"
         if name == "fine":
-            await server.call("plain", name, metadata=asked)
+            await server.call("coroutine", name, metadata=asked)
         else:
-            _, status = await server.refused("plain", name, metadata=asked)
+            _, status = await server.refused("coroutine", name, metadata=asked)
             assert info(status).metadata["request_id"] == f"r-{number}"
     long_one = "x" * 5000
-    _, status = await server.refused("plain", "missing", metadata=[("x-request-id", long_one)])
+    _, status = await server.refused("coroutine", "missing", metadata=[("x-request-id", long_one)])
     assert info(status).metadata["request_id"] == "x" * 128
     lines = [server.log.of(f"r-{number}") for number in range(10)]
     assert [line["code"] for (line,) in lines] == ["OK", "NOT_FOUND"] * 5
+
+
+async def test_a_read_that_went_well_is_no_news(server: Running) -> None:
+    await server.call("plain", "fine", metadata=[("x-request-id", "good read")])
+    await server.refused("plain", "missing", metadata=[("x-request-id", "bad read")])
+    assert not server.log.of("good read")
+    assert server.log.of("bad read")
 
 
 async def test_calls_at_the_same_time_keep_their_request_ids(server: Running) -> None:
@@ -466,7 +473,7 @@ async def test_a_call_without_a_request_id_gets_one(server: Running) -> None:
 )
 async def test_the_trace_is_in_the_log_line(server: Running, traceparent: str, trace_id: str | None) -> None:
     metadata = [("x-request-id", f"traced by {traceparent}"), ("traceparent", traceparent)]
-    await server.call("plain", "fine", metadata=metadata)
+    await server.call("coroutine", "fine", metadata=metadata)
     assert server.log.of(f"traced by {traceparent}")[0].get("trace_id") == trace_id
 
 
