@@ -38,6 +38,10 @@ HANDLER_THREADS = 64
 # A collector that is down may not hold the end: Kubernetes kills 30 s after SIGTERM.
 LAST_SPANS_SECONDS = 2.0
 
+# A stream's sender may be this far ahead of its handler. Left to itself gRPC widens the window to what the
+# wire could carry, tens of MB on loopback, and a slow disk then fills memory.
+BOUNDED_STREAMS = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 4 * 1024 * 1024)]
+
 
 @dataclass(frozen=True)
 class Registration:
@@ -73,6 +77,7 @@ async def serve(settings: ServiceSettings, served: Served) -> None:
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", settings.max_json_bytes + ENVELOPE_BYTES),
         *KEEPALIVE,
+        *BOUNDED_STREAMS,
     ]
     server = grpc.aio.server(interceptors=[interceptor], options=options)
     _register(server, served)
