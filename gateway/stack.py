@@ -44,11 +44,11 @@ class Stack:
     """
 
     def __init__(
-        self, data_dir: Path, overrides: Mapping[str, str] | None = None, *, free_ports: bool = True
+        self, data_dir: Path, overrides: Mapping[str, str] | None = None, *, on_free_ports: bool = True
     ) -> None:
         values = {**environment(), "DATA_DIR": str(data_dir.resolve()), **(overrides or {})}
-        if free_ports:
-            values.update(_free_ports())
+        if on_free_ports:
+            values.update(free_ports())
         self._environment = _with_addresses(values)
         self.settings = EdgeSettings.model_validate(_fields(self._environment))
         host = "127.0.0.1" if is_loopback(self.settings.host) else self.settings.host
@@ -152,7 +152,7 @@ def main() -> int:
         signal.signal(name, lambda *_: ended.set())
     with ExitStack() as running:
         try:
-            stack = running.enter_context(Stack(settings.data_dir, free_ports=False))
+            stack = running.enter_context(Stack(settings.data_dir, on_free_ports=False))
             print(f"logs: {stack.logs}", f"ready: {stack.url}", sep="\n", flush=True)
             while not ended.wait(0.5):
                 stack.check()
@@ -162,7 +162,7 @@ def main() -> int:
     return 0
 
 
-def _free_ports() -> dict[str, str]:
+def free_ports() -> dict[str, str]:
     """Ports that are free now, all different: each is held until all are known."""
     with ExitStack() as held:
         found = {}
