@@ -98,6 +98,12 @@ def test_bad_files_are_refused_with_their_place(
     assert rest.get("/v1/datasets/bad-file").status_code == 404
 
 
+def test_a_form_is_not_a_file(rest: httpx.Client) -> None:
+    answer = rest.post("/v1/datasets/form:upload", files={"file": ("a.csv", flowers(), "text/csv")})
+    assert answer.status_code == 400
+    assert only_error(answer)["metadata"]["problem"] == "UNSUPPORTED_FORMAT"
+
+
 def test_a_bad_upload_leaves_the_old_content(rest: httpx.Client) -> None:
     before = upload(rest, "kept", flowers())
     headers = {"content-type": "application/vnd.apache.parquet"}

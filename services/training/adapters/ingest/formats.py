@@ -37,6 +37,8 @@ def is_parquet(source: Path, content_type: str) -> bool:
     Raises BadContent UNSUPPORTED_FORMAT when the first bytes are those of a well-known other format.
     """
     media_type = content_type.partition(";")[0].strip().lower()
+    if media_type.startswith("multipart/"):
+        raise BadContent("UNSUPPORTED_FORMAT", "The bytes are a form; send the file itself, as `curl -T` does.")
     if media_type in PARQUET_TYPES:
         return True
     with source.open("rb") as file:
