@@ -38,7 +38,7 @@ def is_parquet(source: Path, content_type: str) -> bool:
     """
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type.startswith("multipart/"):
-        raise BadContent("UNSUPPORTED_FORMAT", "The bytes are a form; send the file itself, as `curl -T` does.")
+        raise BadContent("UNSUPPORTED_FORMAT", "This is a form; send the file itself, as `curl -T` does.")
     if media_type in PARQUET_TYPES:
         return True
     with source.open("rb") as file:
