@@ -38,6 +38,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The job does not exist. NOT_FOUND."""
     MODEL_NOT_FOUND: _ErrorReason.ValueType  # 12
     """The model does not exist. NOT_FOUND."""
+    UPLOAD_NOT_FOUND: _ErrorReason.ValueType  # 14
+    """The upload does not exist: it was completed, deleted or left alone for too long. NOT_FOUND."""
+    DATASET_VERSION_NOT_FOUND: _ErrorReason.ValueType  # 15
+    """The dataset has no such version. NOT_FOUND."""
     ROUTE_NOT_FOUND: _ErrorReason.ValueType  # 13
     """The REST path is not one of this API's, or not for this HTTP method. NOT_FOUND."""
     ALREADY_EXISTS: _ErrorReason.ValueType  # 20
@@ -52,6 +56,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The job has ended, so it cannot be cancelled. FAILED_PRECONDITION."""
     DATASET_IN_USE: _ErrorReason.ValueType  # 33
     """A job that has not ended still needs the dataset. FAILED_PRECONDITION."""
+    JOB_NOT_RESUMABLE: _ErrorReason.ValueType  # 34
+    """The job has a model, or has not ended, so it cannot be resumed. FAILED_PRECONDITION."""
+    UPLOAD_OFFSET_MISMATCH: _ErrorReason.ValueType  # 35
+    """The part does not begin where the committed bytes end; the metadata name `committed_bytes`. FAILED_PRECONDITION."""
+    UPLOAD_MISMATCH: _ErrorReason.ValueType  # 36
+    """The bytes that arrived do not have the announced SHA-256 or size. FAILED_PRECONDITION."""
+    DEVICE_UNAVAILABLE: _ErrorReason.ValueType  # 37
+    """No device of the kind that the job asks for is there. FAILED_PRECONDITION."""
     BODY_TOO_LARGE: _ErrorReason.ValueType  # 40
     """The request body is larger than the limit. INVALID_ARGUMENT over REST (HTTP 413), RESOURCE_EXHAUSTED over gRPC."""
     RATE_LIMITED: _ErrorReason.ValueType  # 41
@@ -77,9 +89,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     TRAINING_PROCESS_LOST: _ErrorReason.ValueType  # 61
     """In a job's `error`: the training process ended without a result in every attempt it was given. ABORTED."""
     TRAINING_FAILED: _ErrorReason.ValueType  # 62
-    """In a job's `error`: training raised an error of its own (INTERNAL) or ran out of memory
-    (RESOURCE_EXHAUSTED).
+    """In a job's `error`: training raised an error of its own. INTERNAL."""
+    OUT_OF_MEMORY: _ErrorReason.ValueType  # 63
+    """In a job's `error`: training took more memory than there is. RESOURCE_EXHAUSTED."""
+    TRAINING_STALLED: _ErrorReason.ValueType  # 64
+    """In a job's `error`: the process lived and made no step for too long, in every attempt. ABORTED."""
+    TRAINING_ENVIRONMENT_BROKEN: _ErrorReason.ValueType  # 65
+    """In a job's `error`: the training process cannot run here at all, for example because a library or a
+    device is missing. FAILED_PRECONDITION.
     """
+    TIME_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 66
+    """In a job's `error`: its time limit passed. DEADLINE_EXCEEDED."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused: the `reason` of the one `google.rpc.ErrorInfo` that every error carries, with
@@ -102,6 +122,10 @@ JOB_NOT_FOUND: ErrorReason.ValueType  # 11
 """The job does not exist. NOT_FOUND."""
 MODEL_NOT_FOUND: ErrorReason.ValueType  # 12
 """The model does not exist. NOT_FOUND."""
+UPLOAD_NOT_FOUND: ErrorReason.ValueType  # 14
+"""The upload does not exist: it was completed, deleted or left alone for too long. NOT_FOUND."""
+DATASET_VERSION_NOT_FOUND: ErrorReason.ValueType  # 15
+"""The dataset has no such version. NOT_FOUND."""
 ROUTE_NOT_FOUND: ErrorReason.ValueType  # 13
 """The REST path is not one of this API's, or not for this HTTP method. NOT_FOUND."""
 ALREADY_EXISTS: ErrorReason.ValueType  # 20
@@ -116,6 +140,14 @@ JOB_FINISHED: ErrorReason.ValueType  # 32
 """The job has ended, so it cannot be cancelled. FAILED_PRECONDITION."""
 DATASET_IN_USE: ErrorReason.ValueType  # 33
 """A job that has not ended still needs the dataset. FAILED_PRECONDITION."""
+JOB_NOT_RESUMABLE: ErrorReason.ValueType  # 34
+"""The job has a model, or has not ended, so it cannot be resumed. FAILED_PRECONDITION."""
+UPLOAD_OFFSET_MISMATCH: ErrorReason.ValueType  # 35
+"""The part does not begin where the committed bytes end; the metadata name `committed_bytes`. FAILED_PRECONDITION."""
+UPLOAD_MISMATCH: ErrorReason.ValueType  # 36
+"""The bytes that arrived do not have the announced SHA-256 or size. FAILED_PRECONDITION."""
+DEVICE_UNAVAILABLE: ErrorReason.ValueType  # 37
+"""No device of the kind that the job asks for is there. FAILED_PRECONDITION."""
 BODY_TOO_LARGE: ErrorReason.ValueType  # 40
 """The request body is larger than the limit. INVALID_ARGUMENT over REST (HTTP 413), RESOURCE_EXHAUSTED over gRPC."""
 RATE_LIMITED: ErrorReason.ValueType  # 41
@@ -141,7 +173,15 @@ UNTRAINABLE_DATA: ErrorReason.ValueType  # 60
 TRAINING_PROCESS_LOST: ErrorReason.ValueType  # 61
 """In a job's `error`: the training process ended without a result in every attempt it was given. ABORTED."""
 TRAINING_FAILED: ErrorReason.ValueType  # 62
-"""In a job's `error`: training raised an error of its own (INTERNAL) or ran out of memory
-(RESOURCE_EXHAUSTED).
+"""In a job's `error`: training raised an error of its own. INTERNAL."""
+OUT_OF_MEMORY: ErrorReason.ValueType  # 63
+"""In a job's `error`: training took more memory than there is. RESOURCE_EXHAUSTED."""
+TRAINING_STALLED: ErrorReason.ValueType  # 64
+"""In a job's `error`: the process lived and made no step for too long, in every attempt. ABORTED."""
+TRAINING_ENVIRONMENT_BROKEN: ErrorReason.ValueType  # 65
+"""In a job's `error`: the training process cannot run here at all, for example because a library or a
+device is missing. FAILED_PRECONDITION.
 """
+TIME_LIMIT_EXCEEDED: ErrorReason.ValueType  # 66
+"""In a job's `error`: its time limit passed. DEADLINE_EXCEEDED."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmlapi/training/v1/dataset.proto\x12\x11mlapi.training.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x02\n\x07\x44\x61taset\x12\x12\n\ndataset_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .mlapi.training.v1.Dataset.State\x12*\n\x07\x63olumns\x18\x04 \x03(\x0b\x32\x19.mlapi.training.v1.Column\x12\x11\n\trow_count\x18\x05 \x01(\x03\x12\x12\n\nbyte_count\x18\x06 \x01(\x03\x12\x0e\n\x06sha256\x18\x07 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"4\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\t\n\x05\x45MPTY\x10\x01\x12\t\n\x05READY\x10\x02\"\xd3\x01\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\x04type\x18\x02 \x01(\x0e\x32\x1e.mlapi.training.v1.Column.Type\x12\x31\n\x07profile\x18\x03 \x01(\x0b\x32 .mlapi.training.v1.ColumnProfile\"Z\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x0b\n\x07INTEGER\x10\x01\x12\t\n\x05\x46LOAT\x10\x02\x12\x0b\n\x07\x42OOLEAN\x10\x03\x12\x08\n\x04TEXT\x10\x04\x12\r\n\tTIMESTAMP\x10\x05\"\x86\x02\n\rColumnProfile\x12\x12\n\nnull_count\x18\x01 \x01(\x03\x12\x16\n\x0e\x64istinct_count\x18\x02 \x01(\x03\x12\x14\n\x07minimum\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\x04mean\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x1f\n\x12standard_deviation\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x31\n\ntop_values\x18\x07 \x03(\x0b\x32\x1d.mlapi.training.v1.ValueCountB\n\n\x08_minimumB\n\n\x08_maximumB\x07\n\x05_meanB\x15\n\x13_standard_deviation\"*\n\nValueCount\x12\r\n\x05value\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmlapi/training/v1/dataset.proto\x12\x11mlapi.training.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x03\n\x07\x44\x61taset\x12\x12\n\ndataset_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .mlapi.training.v1.Dataset.State\x12*\n\x07\x63olumns\x18\x04 \x03(\x0b\x32\x19.mlapi.training.v1.Column\x12\x11\n\trow_count\x18\x05 \x01(\x03\x12\x12\n\nbyte_count\x18\x06 \x01(\x03\x12\x0e\n\x06sha256\x18\x07 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x0b \x01(\x03\"4\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\t\n\x05\x45MPTY\x10\x01\x12\t\n\x05READY\x10\x02\"\xb3\x01\n\x0e\x44\x61tasetVersion\x12\x12\n\ndataset_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x11\n\trow_count\x18\x03 \x01(\x03\x12\x12\n\nbyte_count\x18\x04 \x01(\x03\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd3\x01\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\x04type\x18\x02 \x01(\x0e\x32\x1e.mlapi.training.v1.Column.Type\x12\x31\n\x07profile\x18\x03 \x01(\x0b\x32 .mlapi.training.v1.ColumnProfile\"Z\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x0b\n\x07INTEGER\x10\x01\x12\t\n\x05\x46LOAT\x10\x02\x12\x0b\n\x07\x42OOLEAN\x10\x03\x12\x08\n\x04TEXT\x10\x04\x12\r\n\tTIMESTAMP\x10\x05\"\x86\x02\n\rColumnProfile\x12\x12\n\nnull_count\x18\x01 \x01(\x03\x12\x16\n\x0e\x64istinct_count\x18\x02 \x01(\x03\x12\x14\n\x07minimum\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\x04mean\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x1f\n\x12standard_deviation\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x31\n\ntop_values\x18\x07 \x03(\x0b\x32\x1d.mlapi.training.v1.ValueCountB\n\n\x08_minimumB\n\n\x08_maximumB\x07\n\x05_meanB\x15\n\x13_standard_deviation\"*\n\nValueCount\x12\r\n\x05value\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,15 +33,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mlapi.training.v1.dataset_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DATASET']._serialized_start=88
-  _globals['_DATASET']._serialized_end=461
-  _globals['_DATASET_STATE']._serialized_start=409
-  _globals['_DATASET_STATE']._serialized_end=461
-  _globals['_COLUMN']._serialized_start=464
-  _globals['_COLUMN']._serialized_end=675
-  _globals['_COLUMN_TYPE']._serialized_start=585
-  _globals['_COLUMN_TYPE']._serialized_end=675
-  _globals['_COLUMNPROFILE']._serialized_start=678
-  _globals['_COLUMNPROFILE']._serialized_end=940
-  _globals['_VALUECOUNT']._serialized_start=942
-  _globals['_VALUECOUNT']._serialized_end=984
+  _globals['_DATASET']._serialized_end=478
+  _globals['_DATASET_STATE']._serialized_start=426
+  _globals['_DATASET_STATE']._serialized_end=478
+  _globals['_DATASETVERSION']._serialized_start=481
+  _globals['_DATASETVERSION']._serialized_end=660
+  _globals['_COLUMN']._serialized_start=663
+  _globals['_COLUMN']._serialized_end=874
+  _globals['_COLUMN_TYPE']._serialized_start=784
+  _globals['_COLUMN_TYPE']._serialized_end=874
+  _globals['_COLUMNPROFILE']._serialized_start=877
+  _globals['_COLUMNPROFILE']._serialized_end=1139
+  _globals['_VALUECOUNT']._serialized_start=1141
+  _globals['_VALUECOUNT']._serialized_end=1183
 # @@protoc_insertion_point(module_scope)

@@ -22,8 +22,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Dataset(_message.Message):
-    """A table that jobs train on. Created empty or by its first upload. Its content is stored once, under its
-    hash; a job keeps the content it was created with, whatever is uploaded later.
+    """A table that jobs train on, as its newest version. Created empty or by its first upload. A job keeps the
+    version it was created with, whatever is uploaded later.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -61,6 +61,7 @@ class Dataset(_message.Message):
     CONTENT_TYPE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     dataset_id: _builtins.str
     """Identifier, chosen by the caller or given out: 1 to 64 of letters, digits, '.', '_' and '-'."""
     display_name: _builtins.str
@@ -75,6 +76,10 @@ class Dataset(_message.Message):
     """Output only. SHA-256 of the bytes that were uploaded, in lower-case hex."""
     content_type: _builtins.str
     """Output only. Media type that the content was read as."""
+    version: _builtins.int
+    """Output only. Number of the newest version, which all of this describes; 0 while the dataset is empty.
+    Counts from 1.
+    """
     @_builtins.property
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Column]:
         """Output only. Columns in the order of the file."""
@@ -85,7 +90,7 @@ class Dataset(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """Output only. Time of the last upload, or of creation."""
+        """Output only. Time of the newest version, or of creation."""
 
     def __init__(
         self,
@@ -100,14 +105,65 @@ class Dataset(_message.Message):
         content_type: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_count", b"byte_count", "columns", b"columns", "content_type", b"content_type", "create_time", b"create_time", "dataset_id", b"dataset_id", "display_name", b"display_name", "row_count", b"row_count", "sha256", b"sha256", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_count", b"byte_count", "columns", b"columns", "content_type", b"content_type", "create_time", b"create_time", "dataset_id", b"dataset_id", "display_name", b"display_name", "row_count", b"row_count", "sha256", b"sha256", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Dataset: _TypeAlias = Dataset  # noqa: Y015
+
+@_typing.final
+class DatasetVersion(_message.Message):
+    """One version of a dataset. It never changes. Made by an upload, unless that brings what the newest version
+    holds already. A version that is not the newest goes when no job and no model refers to its content.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    BYTE_COUNT_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    dataset_id: _builtins.str
+    """Dataset that it is a version of."""
+    version: _builtins.int
+    """Output only. Number, from 1."""
+    row_count: _builtins.int
+    """Output only. Rows of data, the header not counted."""
+    byte_count: _builtins.int
+    """Output only. Bytes that were uploaded."""
+    sha256: _builtins.str
+    """Output only. SHA-256 of the bytes that were uploaded, in lower-case hex."""
+    content_type: _builtins.str
+    """Output only. Media type that the content was read as."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. Time of the upload."""
+
+    def __init__(
+        self,
+        *,
+        dataset_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        row_count: _builtins.int = ...,
+        byte_count: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+        content_type: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_count", b"byte_count", "content_type", b"content_type", "create_time", b"create_time", "dataset_id", b"dataset_id", "row_count", b"row_count", "sha256", b"sha256", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DatasetVersion: _TypeAlias = DatasetVersion  # noqa: Y015
 
 @_typing.final
 class Column(_message.Message):

@@ -29,15 +29,19 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from mlapi.training.v1 import dataset_pb2 as mlapi_dot_training_dot_v1_dot_dataset__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'mlapi/training/v1/dataset_service.proto\x12\x11mlapi.training.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fmlapi/training/v1/dataset.proto\"}\n\x14\x43reateDatasetRequest\x12\x12\n\ndataset_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\"Q\n\x14UploadDatasetRequest\x12\x12\n\ndataset_id\x18\x01 \x01(\t\x12%\n\x07\x63ontent\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"-\n\x11GetDatasetRequest\x12\x18\n\ndataset_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"<\n\x13ListDatasetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x14ListDatasetsResponse\x12,\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x1a.mlapi.training.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"0\n\x14\x44\x65leteDatasetRequest\x12\x18\n\ndataset_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x32\x9f\x05\n\x0e\x44\x61tasetService\x12u\n\rCreateDataset\x12\'.mlapi.training.v1.CreateDatasetRequest\x1a\x1a.mlapi.training.v1.Dataset\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x0c/v1/datasets:\thttp_body\x12\xb6\x01\n\rUploadDataset\x12\'.mlapi.training.v1.UploadDatasetRequest\x1a\x1a.mlapi.training.v1.Dataset\"^\x82\xd3\xe4\x93\x02X\" /v1/datasets/{dataset_id}:upload:\x07\x63ontentZ+\x1a /v1/datasets/{dataset_id}:upload:\x07\x63ontent(\x01\x12q\n\nGetDataset\x12$.mlapi.training.v1.GetDatasetRequest\x1a\x1a.mlapi.training.v1.Dataset\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/datasets/{dataset_id}\x12u\n\x0cListDatasets\x12&.mlapi.training.v1.ListDatasetsRequest\x1a\'.mlapi.training.v1.ListDatasetsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/datasets\x12s\n\rDeleteDataset\x12\'.mlapi.training.v1.DeleteDatasetRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/datasets/{dataset_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'mlapi/training/v1/dataset_service.proto\x12\x11mlapi.training.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fmlapi/training/v1/dataset.proto\"}\n\x14\x43reateDatasetRequest\x12\x12\n\ndataset_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\"\x9e\x02\n\x14UploadDatasetRequest\x12\x12\n\ndataset_id\x18\x01 \x01(\t\x12%\n\x07\x63ontent\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x13\n\x0bnull_values\x18\x04 \x03(\t\x12N\n\x0c\x63olumn_types\x18\x05 \x03(\x0b\x32\x38.mlapi.training.v1.UploadDatasetRequest.ColumnTypesEntry\x1aR\n\x10\x43olumnTypesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0e\x32\x1e.mlapi.training.v1.Column.Type:\x02\x38\x01\"-\n\x11GetDatasetRequest\x12\x18\n\ndataset_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"<\n\x13ListDatasetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x14ListDatasetsResponse\x12,\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x1a.mlapi.training.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"]\n\x1aListDatasetVersionsRequest\x12\x18\n\ndataset_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"k\n\x1bListDatasetVersionsResponse\x12\x33\n\x08versions\x18\x01 \x03(\x0b\x32!.mlapi.training.v1.DatasetVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"D\n\x14\x44\x65leteDatasetRequest\x12\x18\n\ndataset_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t2\xc2\x06\n\x0e\x44\x61tasetService\x12u\n\rCreateDataset\x12\'.mlapi.training.v1.CreateDatasetRequest\x1a\x1a.mlapi.training.v1.Dataset\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x0c/v1/datasets:\thttp_body\x12\xb6\x01\n\rUploadDataset\x12\'.mlapi.training.v1.UploadDatasetRequest\x1a\x1a.mlapi.training.v1.Dataset\"^\x82\xd3\xe4\x93\x02X\" /v1/datasets/{dataset_id}:upload:\x07\x63ontentZ+\x1a /v1/datasets/{dataset_id}:upload:\x07\x63ontent(\x01\x12q\n\nGetDataset\x12$.mlapi.training.v1.GetDatasetRequest\x1a\x1a.mlapi.training.v1.Dataset\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/datasets/{dataset_id}\x12u\n\x0cListDatasets\x12&.mlapi.training.v1.ListDatasetsRequest\x1a\'.mlapi.training.v1.ListDatasetsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/datasets\x12\xa0\x01\n\x13ListDatasetVersions\x12-.mlapi.training.v1.ListDatasetVersionsRequest\x1a..mlapi.training.v1.ListDatasetVersionsResponse\"*\x82\xd3\xe4\x93\x02$\x12\"/v1/datasets/{dataset_id}/versions\x12s\n\rDeleteDataset\x12\'.mlapi.training.v1.DeleteDatasetRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/datasets/{dataset_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mlapi.training.v1.dataset_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_UPLOADDATASETREQUEST_COLUMNTYPESENTRY']._loaded_options = None
+  _globals['_UPLOADDATASETREQUEST_COLUMNTYPESENTRY']._serialized_options = b'8\001'
   _globals['_GETDATASETREQUEST'].fields_by_name['dataset_id']._loaded_options = None
   _globals['_GETDATASETREQUEST'].fields_by_name['dataset_id']._serialized_options = b'\342A\001\002'
+  _globals['_LISTDATASETVERSIONSREQUEST'].fields_by_name['dataset_id']._loaded_options = None
+  _globals['_LISTDATASETVERSIONSREQUEST'].fields_by_name['dataset_id']._serialized_options = b'\342A\001\002'
   _globals['_DELETEDATASETREQUEST'].fields_by_name['dataset_id']._loaded_options = None
   _globals['_DELETEDATASETREQUEST'].fields_by_name['dataset_id']._serialized_options = b'\342A\001\002'
   _globals['_DATASETSERVICE'].methods_by_name['CreateDataset']._loaded_options = None
@@ -48,20 +52,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATASETSERVICE'].methods_by_name['GetDataset']._serialized_options = b'\202\323\344\223\002\033\022\031/v1/datasets/{dataset_id}'
   _globals['_DATASETSERVICE'].methods_by_name['ListDatasets']._loaded_options = None
   _globals['_DATASETSERVICE'].methods_by_name['ListDatasets']._serialized_options = b'\202\323\344\223\002\016\022\014/v1/datasets'
+  _globals['_DATASETSERVICE'].methods_by_name['ListDatasetVersions']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['ListDatasetVersions']._serialized_options = b'\202\323\344\223\002$\022\"/v1/datasets/{dataset_id}/versions'
   _globals['_DATASETSERVICE'].methods_by_name['DeleteDataset']._loaded_options = None
   _globals['_DATASETSERVICE'].methods_by_name['DeleteDataset']._serialized_options = b'\202\323\344\223\002\033*\031/v1/datasets/{dataset_id}'
   _globals['_CREATEDATASETREQUEST']._serialized_start=214
   _globals['_CREATEDATASETREQUEST']._serialized_end=339
-  _globals['_UPLOADDATASETREQUEST']._serialized_start=341
-  _globals['_UPLOADDATASETREQUEST']._serialized_end=422
-  _globals['_GETDATASETREQUEST']._serialized_start=424
-  _globals['_GETDATASETREQUEST']._serialized_end=469
-  _globals['_LISTDATASETSREQUEST']._serialized_start=471
-  _globals['_LISTDATASETSREQUEST']._serialized_end=531
-  _globals['_LISTDATASETSRESPONSE']._serialized_start=533
-  _globals['_LISTDATASETSRESPONSE']._serialized_end=626
-  _globals['_DELETEDATASETREQUEST']._serialized_start=628
-  _globals['_DELETEDATASETREQUEST']._serialized_end=676
-  _globals['_DATASETSERVICE']._serialized_start=679
-  _globals['_DATASETSERVICE']._serialized_end=1350
+  _globals['_UPLOADDATASETREQUEST']._serialized_start=342
+  _globals['_UPLOADDATASETREQUEST']._serialized_end=628
+  _globals['_UPLOADDATASETREQUEST_COLUMNTYPESENTRY']._serialized_start=546
+  _globals['_UPLOADDATASETREQUEST_COLUMNTYPESENTRY']._serialized_end=628
+  _globals['_GETDATASETREQUEST']._serialized_start=630
+  _globals['_GETDATASETREQUEST']._serialized_end=675
+  _globals['_LISTDATASETSREQUEST']._serialized_start=677
+  _globals['_LISTDATASETSREQUEST']._serialized_end=737
+  _globals['_LISTDATASETSRESPONSE']._serialized_start=739
+  _globals['_LISTDATASETSRESPONSE']._serialized_end=832
+  _globals['_LISTDATASETVERSIONSREQUEST']._serialized_start=834
+  _globals['_LISTDATASETVERSIONSREQUEST']._serialized_end=927
+  _globals['_LISTDATASETVERSIONSRESPONSE']._serialized_start=929
+  _globals['_LISTDATASETVERSIONSRESPONSE']._serialized_end=1036
+  _globals['_DELETEDATASETREQUEST']._serialized_start=1038
+  _globals['_DELETEDATASETREQUEST']._serialized_end=1106
+  _globals['_DATASETSERVICE']._serialized_start=1109
+  _globals['_DATASETSERVICE']._serialized_end=1943
 # @@protoc_insertion_point(module_scope)

@@ -62,14 +62,53 @@ class UploadDatasetRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ColumnTypesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _dataset_pb2.Column.Type.ValueType
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _dataset_pb2.Column.Type.ValueType = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     DATASET_ID_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NULL_VALUES_FIELD_NUMBER: _builtins.int
+    COLUMN_TYPES_FIELD_NUMBER: _builtins.int
     dataset_id: _builtins.str
     """Required in the first part."""
+    request_id: _builtins.str
+    """Optional, in the first part. Makes the call safe to repeat: the first success is answered again. Over
+    REST the header `Idempotency-Key` does the same.
+    """
     @_builtins.property
     def content(self) -> _httpbody_pb2.HttpBody:
         """The bytes, in order. `content_type` of the first part says how to read them: `text/csv`,
         `application/vnd.apache.parquet`, or anything else to have it found out.
+        """
+
+    @_builtins.property
+    def null_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Optional, in the first part. Texts that stand for a missing value in CSV and TSV, in place of the usual
+        ones. At most 100. Over REST a query parameter, once for each.
+        """
+
+    @_builtins.property
+    def column_types(self) -> _containers.ScalarMap[_builtins.str, _dataset_pb2.Column.Type.ValueType]:
+        """Optional, in the first part. Column → type, for columns whose type is not to be found out. gRPC only: a
+        query cannot say it. REST callers open an upload with CreateUpload.
         """
 
     def __init__(
@@ -77,10 +116,13 @@ class UploadDatasetRequest(_message.Message):
         *,
         dataset_id: _builtins.str = ...,
         content: _httpbody_pb2.HttpBody | None = ...,
+        request_id: _builtins.str = ...,
+        null_values: _abc.Iterable[_builtins.str] | None = ...,
+        column_types: _abc.Mapping[_builtins.str, _dataset_pb2.Column.Type.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "dataset_id", b"dataset_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column_types", b"column_types", "content", b"content", "dataset_id", b"dataset_id", "null_values", b"null_values", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -163,22 +205,84 @@ class ListDatasetsResponse(_message.Message):
 Global___ListDatasetsResponse: _TypeAlias = ListDatasetsResponse  # noqa: Y015
 
 @_typing.final
+class ListDatasetVersionsRequest(_message.Message):
+    """Request of ListDatasetVersions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    dataset_id: _builtins.str
+    """Required."""
+    page_size: _builtins.int
+    """Optional. At most 1,000; 50 when absent."""
+    page_token: _builtins.str
+    """Optional. `next_page_token` of the page before."""
+    def __init__(
+        self,
+        *,
+        dataset_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_id", b"dataset_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDatasetVersionsRequest: _TypeAlias = ListDatasetVersionsRequest  # noqa: Y015
+
+@_typing.final
+class ListDatasetVersionsResponse(_message.Message):
+    """Response of ListDatasetVersions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.DatasetVersion]:
+        """One page, newest first."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[_dataset_pb2.DatasetVersion] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDatasetVersionsResponse: _TypeAlias = ListDatasetVersionsResponse  # noqa: Y015
+
+@_typing.final
 class DeleteDatasetRequest(_message.Message):
     """Request of DeleteDataset."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DATASET_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     dataset_id: _builtins.str
     """Required."""
+    request_id: _builtins.str
+    """Optional. Makes the call safe to repeat: the first success is answered again."""
     def __init__(
         self,
         *,
         dataset_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_id", b"dataset_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_id", b"dataset_id", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -57,6 +57,11 @@ class DatasetServiceStub:
                 request_serializer=mlapi_dot_training_dot_v1_dot_dataset__service__pb2.ListDatasetsRequest.SerializeToString,
                 response_deserializer=mlapi_dot_training_dot_v1_dot_dataset__service__pb2.ListDatasetsResponse.FromString,
                 _registered_method=True)
+        self.ListDatasetVersions = channel.unary_unary(
+                '/mlapi.training.v1.DatasetService/ListDatasetVersions',
+                request_serializer=mlapi_dot_training_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsRequest.SerializeToString,
+                response_deserializer=mlapi_dot_training_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsResponse.FromString,
+                _registered_method=True)
         self.DeleteDataset = channel.unary_unary(
                 '/mlapi.training.v1.DatasetService/DeleteDataset',
                 request_serializer=mlapi_dot_training_dot_v1_dot_dataset__service__pb2.DeleteDatasetRequest.SerializeToString,
@@ -76,9 +81,10 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UploadDataset(self, request_iterator, context):
-        """Stores the content of a dataset, in constant memory at any size, and answers its profile. Creates the
-        dataset when it is missing. Content that cannot be read leaves everything as it was and returns
-        INVALID_ARGUMENT with the row and the column at fault.
+        """Stores the bytes as the newest version of a dataset, in constant memory at any size, and answers its
+        profile. Creates the dataset when it is missing; makes no new version when the newest holds the same.
+        Content that cannot be read leaves everything as it was and returns INVALID_ARGUMENT with the row and
+        the column at fault. UploadService takes the same bytes in parts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,9 +104,18 @@ class DatasetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDatasetVersions(self, request, context):
+        """Lists the versions of a dataset that are kept, newest first. Returns NOT_FOUND if the dataset does not
+        exist.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteDataset(self, request, context):
-        """Deletes a dataset. Its content goes when nothing refers to it any more. Returns NOT_FOUND if it does
-        not exist and FAILED_PRECONDITION while a job that has not ended needs it.
+        """Deletes a dataset with its versions. A content goes when no dataset, job or model refers to it any
+        more. Returns NOT_FOUND if it does not exist and FAILED_PRECONDITION while a job that has not ended
+        reads it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,6 +143,11 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     servicer.ListDatasets,
                     request_deserializer=mlapi_dot_training_dot_v1_dot_dataset__service__pb2.ListDatasetsRequest.FromString,
                     response_serializer=mlapi_dot_training_dot_v1_dot_dataset__service__pb2.ListDatasetsResponse.SerializeToString,
+            ),
+            'ListDatasetVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDatasetVersions,
+                    request_deserializer=mlapi_dot_training_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsRequest.FromString,
+                    response_serializer=mlapi_dot_training_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsResponse.SerializeToString,
             ),
             'DeleteDataset': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteDataset,
@@ -244,6 +264,33 @@ class DatasetService:
             '/mlapi.training.v1.DatasetService/ListDatasets',
             mlapi_dot_training_dot_v1_dot_dataset__service__pb2.ListDatasetsRequest.SerializeToString,
             mlapi_dot_training_dot_v1_dot_dataset__service__pb2.ListDatasetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDatasetVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlapi.training.v1.DatasetService/ListDatasetVersions',
+            mlapi_dot_training_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsRequest.SerializeToString,
+            mlapi_dot_training_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,17 +38,23 @@ class DatasetServiceStub:
     CreateDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetRequest, _dataset_pb2.Dataset]
     """Creates an empty dataset. Returns ALREADY_EXISTS if the id is taken."""
     UploadDataset: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.UploadDatasetRequest, _dataset_pb2.Dataset]
-    """Stores the content of a dataset, in constant memory at any size, and answers its profile. Creates the
-    dataset when it is missing. Content that cannot be read leaves everything as it was and returns
-    INVALID_ARGUMENT with the row and the column at fault.
+    """Stores the bytes as the newest version of a dataset, in constant memory at any size, and answers its
+    profile. Creates the dataset when it is missing; makes no new version when the newest holds the same.
+    Content that cannot be read leaves everything as it was and returns INVALID_ARGUMENT with the row and
+    the column at fault. UploadService takes the same bytes in parts.
     """
     GetDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetRequest, _dataset_pb2.Dataset]
     """Gets a dataset. Returns NOT_FOUND if it does not exist."""
     ListDatasets: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetsRequest, _dataset_service_pb2.ListDatasetsResponse]
     """Lists datasets, newest first, without their columns."""
+    ListDatasetVersions: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionsRequest, _dataset_service_pb2.ListDatasetVersionsResponse]
+    """Lists the versions of a dataset that are kept, newest first. Returns NOT_FOUND if the dataset does not
+    exist.
+    """
     DeleteDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetRequest, _empty_pb2.Empty]
-    """Deletes a dataset. Its content goes when nothing refers to it any more. Returns NOT_FOUND if it does
-    not exist and FAILED_PRECONDITION while a job that has not ended needs it.
+    """Deletes a dataset with its versions. A content goes when no dataset, job or model refers to it any
+    more. Returns NOT_FOUND if it does not exist and FAILED_PRECONDITION while a job that has not ended
+    reads it.
     """
 
 @_typing.type_check_only
@@ -59,17 +65,23 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     CreateDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
     """Creates an empty dataset. Returns ALREADY_EXISTS if the id is taken."""
     UploadDataset: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
-    """Stores the content of a dataset, in constant memory at any size, and answers its profile. Creates the
-    dataset when it is missing. Content that cannot be read leaves everything as it was and returns
-    INVALID_ARGUMENT with the row and the column at fault.
+    """Stores the bytes as the newest version of a dataset, in constant memory at any size, and answers its
+    profile. Creates the dataset when it is missing; makes no new version when the newest holds the same.
+    Content that cannot be read leaves everything as it was and returns INVALID_ARGUMENT with the row and
+    the column at fault. UploadService takes the same bytes in parts.
     """
     GetDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
     """Gets a dataset. Returns NOT_FOUND if it does not exist."""
     ListDatasets: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetsRequest, _dataset_service_pb2.ListDatasetsResponse]  # type: ignore[assignment]
     """Lists datasets, newest first, without their columns."""
+    ListDatasetVersions: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionsRequest, _dataset_service_pb2.ListDatasetVersionsResponse]  # type: ignore[assignment]
+    """Lists the versions of a dataset that are kept, newest first. Returns NOT_FOUND if the dataset does not
+    exist.
+    """
     DeleteDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes a dataset. Its content goes when nothing refers to it any more. Returns NOT_FOUND if it does
-    not exist and FAILED_PRECONDITION while a job that has not ended needs it.
+    """Deletes a dataset with its versions. A content goes when no dataset, job or model refers to it any
+    more. Returns NOT_FOUND if it does not exist and FAILED_PRECONDITION while a job that has not ended
+    reads it.
     """
 
 class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -89,9 +101,10 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_dataset_service_pb2.UploadDatasetRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_pb2.Dataset, _abc.Awaitable[_dataset_pb2.Dataset]]:
-        """Stores the content of a dataset, in constant memory at any size, and answers its profile. Creates the
-        dataset when it is missing. Content that cannot be read leaves everything as it was and returns
-        INVALID_ARGUMENT with the row and the column at fault.
+        """Stores the bytes as the newest version of a dataset, in constant memory at any size, and answers its
+        profile. Creates the dataset when it is missing; makes no new version when the newest holds the same.
+        Content that cannot be read leaves everything as it was and returns INVALID_ARGUMENT with the row and
+        the column at fault. UploadService takes the same bytes in parts.
         """
 
     @_abc_1.abstractmethod
@@ -111,13 +124,24 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists datasets, newest first, without their columns."""
 
     @_abc_1.abstractmethod
+    def ListDatasetVersions(
+        self,
+        request: _dataset_service_pb2.ListDatasetVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.ListDatasetVersionsResponse, _abc.Awaitable[_dataset_service_pb2.ListDatasetVersionsResponse]]:
+        """Lists the versions of a dataset that are kept, newest first. Returns NOT_FOUND if the dataset does not
+        exist.
+        """
+
+    @_abc_1.abstractmethod
     def DeleteDataset(
         self,
         request: _dataset_service_pb2.DeleteDatasetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes a dataset. Its content goes when nothing refers to it any more. Returns NOT_FOUND if it does
-        not exist and FAILED_PRECONDITION while a job that has not ended needs it.
+        """Deletes a dataset with its versions. A content goes when no dataset, job or model refers to it any
+        more. Returns NOT_FOUND if it does not exist and FAILED_PRECONDITION while a job that has not ended
+        reads it.
         """
 
 def add_DatasetServiceServicer_to_server(servicer: DatasetServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

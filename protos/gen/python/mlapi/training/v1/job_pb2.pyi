@@ -50,6 +50,30 @@ REGRESSION: Task.ValueType  # 2
 """Tell a number."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
 
+class _Device:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeviceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Device.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DEVICE_UNSPECIFIED: _Device.ValueType  # 0
+    """Chosen by the platform."""
+    CPU: _Device.ValueType  # 1
+    """A processor core."""
+    GPU: _Device.ValueType  # 2
+    """A graphics processor."""
+
+class Device(_Device, metaclass=_DeviceEnumTypeWrapper):
+    """What a job trains on."""
+
+DEVICE_UNSPECIFIED: Device.ValueType  # 0
+"""Chosen by the platform."""
+CPU: Device.ValueType  # 1
+"""A processor core."""
+GPU: Device.ValueType  # 2
+"""A graphics processor."""
+Global___Device: _TypeAlias = Device  # noqa: Y015
+
 @_typing.final
 class Job(_message.Message):
     """One training of one model, in a process of its own."""
@@ -65,7 +89,7 @@ class Job(_message.Message):
         STATE_UNSPECIFIED: Job._State.ValueType  # 0
         """Never sent."""
         QUEUED: Job._State.ValueType  # 1
-        """Waits for a free slot. Goes to RUNNING, or to CANCELLED."""
+        """Waits for a free slot; `queue` says where and why. Goes to RUNNING, or to CANCELLED."""
         RUNNING: Job._State.ValueType  # 2
         """A process trains it. Goes to SUCCEEDED, FAILED or CANCELLING; back to QUEUED when the process is
         lost and attempts are left.
@@ -77,9 +101,9 @@ class Job(_message.Message):
         SUCCEEDED: Job._State.ValueType  # 4
         """Ended with a model."""
         FAILED: Job._State.ValueType  # 5
-        """Ended without a model; `error` says why."""
+        """Ended without a model; `error` says why. Goes to QUEUED when it is resumed."""
         CANCELLED: Job._State.ValueType  # 6
-        """Ended by request; no process of it lives."""
+        """Ended by request; no process of it lives. Goes to QUEUED when it is resumed."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """Where a job stands. Only the platform changes it, by the moves written at each state."""
@@ -87,7 +111,7 @@ class Job(_message.Message):
     STATE_UNSPECIFIED: Job.State.ValueType  # 0
     """Never sent."""
     QUEUED: Job.State.ValueType  # 1
-    """Waits for a free slot. Goes to RUNNING, or to CANCELLED."""
+    """Waits for a free slot; `queue` says where and why. Goes to RUNNING, or to CANCELLED."""
     RUNNING: Job.State.ValueType  # 2
     """A process trains it. Goes to SUCCEEDED, FAILED or CANCELLING; back to QUEUED when the process is
     lost and attempts are left.
@@ -99,9 +123,9 @@ class Job(_message.Message):
     SUCCEEDED: Job.State.ValueType  # 4
     """Ended with a model."""
     FAILED: Job.State.ValueType  # 5
-    """Ended without a model; `error` says why."""
+    """Ended without a model; `error` says why. Goes to QUEUED when it is resumed."""
     CANCELLED: Job.State.ValueType  # 6
-    """Ended by request; no process of it lives."""
+    """Ended by request; no process of it lives. Goes to QUEUED when it is resumed."""
 
     @_typing.final
     class ValidationMetricsEntry(_message.Message):
@@ -147,6 +171,13 @@ class Job(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     DATASET_ID_FIELD_NUMBER: _builtins.int
     DATASET_SHA256_FIELD_NUMBER: _builtins.int
+    DATASET_VERSION_FIELD_NUMBER: _builtins.int
+    WARM_START_MODEL_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    TIME_LIMIT_SECONDS_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
@@ -164,10 +195,14 @@ class Job(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    ESTIMATED_END_TIME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    CHECKPOINTS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Output only. Identifier."""
     display_name: _builtins.str
@@ -176,6 +211,20 @@ class Job(_message.Message):
     """Dataset that is trained on."""
     dataset_sha256: _builtins.str
     """Output only. Hash of the content that is trained on."""
+    dataset_version: _builtins.int
+    """Version of the dataset that is trained on."""
+    warm_start_model_id: _builtins.str
+    """Model whose weights training began with, if any."""
+    device: Global___Device.ValueType
+    """What it trains on."""
+    priority: _builtins.int
+    """Jobs of a higher priority run first."""
+    tenant: _builtins.str
+    """Output only. Who it belongs to."""
+    max_attempts: _builtins.int
+    """Attempts that it gets, when processes are lost."""
+    time_limit_seconds: _builtins.float
+    """Seconds that all attempts together may run; 0 for no limit."""
     target: _builtins.str
     """Column to be told."""
     task: Global___Task.ValueType
@@ -194,6 +243,8 @@ class Job(_message.Message):
     """Output only. The model, when SUCCEEDED."""
     attempt: _builtins.int
     """Output only. Number of the current or last attempt; 0 before the first."""
+    step: _builtins.int
+    """Output only. Last step of training that was reported."""
     @_builtins.property
     def split(self) -> Global___Split:
         """How the dataset is divided, where no dataset is given for a part."""
@@ -227,6 +278,12 @@ class Job(_message.Message):
         """Output only. Only when FAILED."""
 
     @_builtins.property
+    def estimated_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When it will have ended, going by the current attempt so far; often earlier, for training
+        may stop early. Only while RUNNING, and some way into it.
+        """
+
+    @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. Time of creation."""
 
@@ -242,6 +299,14 @@ class Job(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. Time of the last change."""
 
+    @_builtins.property
+    def queue(self) -> Global___QueuePlace:
+        """Output only. Only while QUEUED."""
+
+    @_builtins.property
+    def checkpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Checkpoint]:
+        """Output only. States that training can go on from, oldest first."""
+
     def __init__(
         self,
         *,
@@ -249,6 +314,13 @@ class Job(_message.Message):
         display_name: _builtins.str = ...,
         dataset_id: _builtins.str = ...,
         dataset_sha256: _builtins.str = ...,
+        dataset_version: _builtins.int = ...,
+        warm_start_model_id: _builtins.str = ...,
+        device: Global___Device.ValueType = ...,
+        priority: _builtins.int = ...,
+        tenant: _builtins.str = ...,
+        max_attempts: _builtins.int = ...,
+        time_limit_seconds: _builtins.float = ...,
         target: _builtins.str = ...,
         task: Global___Task.ValueType = ...,
         seed: _builtins.int = ...,
@@ -266,20 +338,104 @@ class Job(_message.Message):
         usage: Global___Usage | None = ...,
         error: _status_pb2.Status | None = ...,
         attempt: _builtins.int = ...,
+        step: _builtins.int = ...,
+        estimated_end_time: _timestamp_pb2.Timestamp | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        queue: Global___QueuePlace | None = ...,
+        checkpoints: _abc.Iterable[Global___Checkpoint] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "split", b"split", "start_time", b"start_time", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "queue", b"queue", "split", b"split", "start_time", b"start_time", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "attempt", b"attempt", "create_time", b"create_time", "dataset_id", b"dataset_id", "dataset_sha256", b"dataset_sha256", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "job_id", b"job_id", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "model_id", b"model_id", "progress", b"progress", "seed", b"seed", "split", b"split", "start_time", b"start_time", "state", b"state", "target", b"target", "task", b"task", "test_dataset_id", b"test_dataset_id", "test_metrics", b"test_metrics", "update_time", b"update_time", "usage", b"usage", "validation_dataset_id", b"validation_dataset_id", "validation_metrics", b"validation_metrics"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "attempt", b"attempt", "checkpoints", b"checkpoints", "create_time", b"create_time", "dataset_id", b"dataset_id", "dataset_sha256", b"dataset_sha256", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "job_id", b"job_id", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "model_id", b"model_id", "priority", b"priority", "progress", b"progress", "queue", b"queue", "seed", b"seed", "split", b"split", "start_time", b"start_time", "state", b"state", "step", b"step", "target", b"target", "task", b"task", "tenant", b"tenant", "test_dataset_id", b"test_dataset_id", "test_metrics", b"test_metrics", "time_limit_seconds", b"time_limit_seconds", "update_time", b"update_time", "usage", b"usage", "validation_dataset_id", b"validation_dataset_id", "validation_metrics", b"validation_metrics", "warm_start_model_id", b"warm_start_model_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_algorithm: _TypeAlias = _typing.Literal["linear", "logistic", "mlp"]  # noqa: Y015
     _WhichOneofArgType_algorithm: _TypeAlias = _typing.Literal["algorithm", b"algorithm"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_algorithm) -> _WhichOneofReturnType_algorithm | None: ...
 
 Global___Job: _TypeAlias = Job  # noqa: Y015
+
+@_typing.final
+class QueuePlace(_message.Message):
+    """Where a job waits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """1 for the job that is next."""
+    reason: _builtins.str
+    """Why it waits, for a person."""
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueuePlace: _TypeAlias = QueuePlace  # noqa: Y015
+
+@_typing.final
+class Checkpoint(_message.Message):
+    """A state of training on disk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    BYTE_COUNT_FIELD_NUMBER: _builtins.int
+    MANIFEST_SHA256_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name, unique in the job."""
+    attempt: _builtins.int
+    """Attempt that wrote it."""
+    step: _builtins.int
+    """Step after which it was taken."""
+    progress: _builtins.float
+    """Part of the work that was done, from 0 to 1."""
+    byte_count: _builtins.int
+    """Size on disk."""
+    manifest_sha256: _builtins.str
+    """SHA-256 of its manifest, which holds that of every file."""
+    score: _builtins.float
+    """Validation loss, or training loss without validation rows. Absent before the first."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was taken."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        step: _builtins.int = ...,
+        progress: _builtins.float = ...,
+        byte_count: _builtins.int = ...,
+        manifest_sha256: _builtins.str = ...,
+        score: _builtins.float | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "create_time", b"create_time", "score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "attempt", b"attempt", "byte_count", b"byte_count", "create_time", b"create_time", "manifest_sha256", b"manifest_sha256", "name", b"name", "progress", b"progress", "score", b"score", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
+
+Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015
 
 @_typing.final
 class Split(_message.Message):
@@ -413,3 +569,100 @@ class MetricPoint(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MetricPoint: _TypeAlias = MetricPoint  # noqa: Y015
+
+@_typing.final
+class JobEvent(_message.Message):
+    """Something that happened to a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Level:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _LevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[JobEvent._Level.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        LEVEL_UNSPECIFIED: JobEvent._Level.ValueType  # 0
+        """Never sent."""
+        INFO: JobEvent._Level.ValueType  # 1
+        """As it should be."""
+        WARNING: JobEvent._Level.ValueType  # 2
+        """Something a person may want to know."""
+        ERROR: JobEvent._Level.ValueType  # 3
+        """Something went wrong."""
+
+    class Level(_Level, metaclass=_LevelEnumTypeWrapper):
+        """How much it matters."""
+
+    LEVEL_UNSPECIFIED: JobEvent.Level.ValueType  # 0
+    """Never sent."""
+    INFO: JobEvent.Level.ValueType  # 1
+    """As it should be."""
+    WARNING: JobEvent.Level.ValueType  # 2
+    """Something a person may want to know."""
+    ERROR: JobEvent.Level.ValueType  # 3
+    """Something went wrong."""
+
+    @_typing.final
+    class DataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """Place of this event in the job's history; give it back to read on from here."""
+    attempt: _builtins.int
+    """Attempt that it belongs to; 0 for none."""
+    level: Global___JobEvent.Level.ValueType
+    """How much it matters."""
+    type: _builtins.str
+    """What happened, for programs: for example `attempt_started`."""
+    message: _builtins.str
+    """What happened, for a person."""
+    @_builtins.property
+    def data(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Details, for programs."""
+
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it happened."""
+
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        level: Global___JobEvent.Level.ValueType = ...,
+        type: _builtins.str = ...,
+        message: _builtins.str = ...,
+        data: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cursor", b"cursor", "data", b"data", "level", b"level", "message", b"message", "time", b"time", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobEvent: _TypeAlias = JobEvent  # noqa: Y015

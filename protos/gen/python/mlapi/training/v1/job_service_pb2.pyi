@@ -37,6 +37,12 @@ class CreateJobRequest(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    DATASET_VERSION_FIELD_NUMBER: _builtins.int
+    WARM_START_MODEL_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    TIME_LIMIT_SECONDS_FIELD_NUMBER: _builtins.int
     LINEAR_FIELD_NUMBER: _builtins.int
     LOGISTIC_FIELD_NUMBER: _builtins.int
     MLP_FIELD_NUMBER: _builtins.int
@@ -59,6 +65,18 @@ class CreateJobRequest(_message.Message):
     """Optional. Makes the call safe to repeat: the first success is answered again."""
     validate_only: _builtins.bool
     """Optional. Check everything, create nothing."""
+    dataset_version: _builtins.int
+    """Optional. Version of the dataset; the newest when absent."""
+    warm_start_model_id: _builtins.str
+    """Optional. Begin with the weights of this model: same algorithm, same shape, same columns."""
+    device: _job_pb2.Device.ValueType
+    """Optional. What to train on."""
+    priority: _builtins.int
+    """Optional. Jobs of a higher priority run first; -100 to 100, 0 when absent."""
+    max_attempts: _builtins.int
+    """Optional. Attempts that it gets, when processes are lost; 1 to 10, 3 when absent."""
+    time_limit_seconds: _builtins.float
+    """Optional. Seconds that all attempts together may run; no limit when absent."""
     @_builtins.property
     def split(self) -> _job_pb2.Split:
         """Optional. How the dataset is divided."""
@@ -92,6 +110,12 @@ class CreateJobRequest(_message.Message):
         display_name: _builtins.str = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        dataset_version: _builtins.int = ...,
+        warm_start_model_id: _builtins.str = ...,
+        device: _job_pb2.Device.ValueType = ...,
+        priority: _builtins.int = ...,
+        max_attempts: _builtins.int = ...,
+        time_limit_seconds: _builtins.float = ...,
         linear: _algorithm_pb2.Linear | None = ...,
         logistic: _algorithm_pb2.Logistic | None = ...,
         mlp: _algorithm_pb2.Mlp | None = ...,
@@ -99,7 +123,7 @@ class CreateJobRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "http_body", b"http_body", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "split", b"split"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "dataset_id", b"dataset_id", "display_name", b"display_name", "http_body", b"http_body", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "request_id", b"request_id", "seed", b"seed", "split", b"split", "target", b"target", "task", b"task", "test_dataset_id", b"test_dataset_id", "validate_only", b"validate_only", "validation_dataset_id", b"validation_dataset_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "dataset_id", b"dataset_id", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "http_body", b"http_body", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "priority", b"priority", "request_id", b"request_id", "seed", b"seed", "split", b"split", "target", b"target", "task", b"task", "test_dataset_id", b"test_dataset_id", "time_limit_seconds", b"time_limit_seconds", "validate_only", b"validate_only", "validation_dataset_id", b"validation_dataset_id", "warm_start_model_id", b"warm_start_model_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_algorithm: _TypeAlias = _typing.Literal["linear", "logistic", "mlp"]  # noqa: Y015
     _WhichOneofArgType_algorithm: _TypeAlias = _typing.Literal["algorithm", b"algorithm"]  # noqa: Y015
@@ -220,22 +244,66 @@ class CancelJobRequest(_message.Message):
 Global___CancelJobRequest: _TypeAlias = CancelJobRequest  # noqa: Y015
 
 @_typing.final
+class ResumeJobRequest(_message.Message):
+    """Request of ResumeJob."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    TIME_LIMIT_SECONDS_FIELD_NUMBER: _builtins.int
+    HTTP_BODY_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """Required."""
+    request_id: _builtins.str
+    """Optional. Makes the call safe to repeat."""
+    time_limit_seconds: _builtins.float
+    """Optional. A new limit, in place of the one that the job was created with: seconds that all attempts
+    together may run, those that were included.
+    """
+    @_builtins.property
+    def http_body(self) -> _httpbody_pb2.HttpBody:
+        """REST only: the JSON object of the fields above. Leave empty over gRPC."""
+
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        time_limit_seconds: _builtins.float | None = ...,
+        http_body: _httpbody_pb2.HttpBody | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_time_limit_seconds", b"_time_limit_seconds", "http_body", b"http_body", "time_limit_seconds", b"time_limit_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_time_limit_seconds", b"_time_limit_seconds", "http_body", b"http_body", "job_id", b"job_id", "request_id", b"request_id", "time_limit_seconds", b"time_limit_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__time_limit_seconds: _TypeAlias = _typing.Literal["time_limit_seconds"]  # noqa: Y015
+    _WhichOneofArgType__time_limit_seconds: _TypeAlias = _typing.Literal["_time_limit_seconds", b"_time_limit_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_limit_seconds) -> _WhichOneofReturnType__time_limit_seconds | None: ...
+
+Global___ResumeJobRequest: _TypeAlias = ResumeJobRequest  # noqa: Y015
+
+@_typing.final
 class DeleteJobRequest(_message.Message):
     """Request of DeleteJob."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     JOB_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Required."""
+    request_id: _builtins.str
+    """Optional. Makes the call safe to repeat."""
     def __init__(
         self,
         *,
         job_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -300,6 +368,64 @@ class ListJobMetricsResponse(_message.Message):
 Global___ListJobMetricsResponse: _TypeAlias = ListJobMetricsResponse  # noqa: Y015
 
 @_typing.final
+class ListJobEventsRequest(_message.Message):
+    """Request of ListJobEvents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """Required."""
+    page_size: _builtins.int
+    """Optional. At most 10,000; 1,000 when absent."""
+    page_token: _builtins.str
+    """Optional. `next_page_token` of the page before, or the `cursor` of an event."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListJobEventsRequest: _TypeAlias = ListJobEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListJobEventsResponse(_message.Message):
+    """Response of ListJobEvents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty when there were no more events at the time."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.JobEvent]:
+        """One page, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[_job_pb2.JobEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListJobEventsResponse: _TypeAlias = ListJobEventsResponse  # noqa: Y015
+
+@_typing.final
 class WatchJobRequest(_message.Message):
     """Request of WatchJob and WatchJobEvents."""
 
@@ -310,7 +436,7 @@ class WatchJobRequest(_message.Message):
     job_id: _builtins.str
     """Required."""
     cursor: _builtins.str
-    """Optional. Send the points after this one; all of them when absent. The header `Last-Event-ID` does the
+    """Optional. Send the points and events after this one; all of them when absent. The header `Last-Event-ID` does the
     same.
     """
     def __init__(
@@ -335,6 +461,7 @@ class WatchJobResponse(_message.Message):
 
     JOB_FIELD_NUMBER: _builtins.int
     POINT_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def job(self) -> _job_pb2.Job:
         """The job's state or progress changed."""
@@ -343,17 +470,22 @@ class WatchJobResponse(_message.Message):
     def point(self) -> _job_pb2.MetricPoint:
         """Training reported."""
 
+    @_builtins.property
+    def log(self) -> _job_pb2.JobEvent:
+        """Something happened."""
+
     def __init__(
         self,
         *,
         job: _job_pb2.Job | None = ...,
         point: _job_pb2.MetricPoint | None = ...,
+        log: _job_pb2.JobEvent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "job", b"job", "point", b"point"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "job", b"job", "log", b"log", "point", b"point"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "job", b"job", "point", b"point"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "job", b"job", "log", b"log", "point", b"point"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["job", "point"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["job", "point", "log"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

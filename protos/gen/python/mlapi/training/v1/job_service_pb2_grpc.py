@@ -58,6 +58,11 @@ class JobServiceStub:
                 request_serializer=mlapi_dot_training_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=mlapi_dot_training_dot_v1_dot_job__pb2.Job.FromString,
                 _registered_method=True)
+        self.ResumeJob = channel.unary_unary(
+                '/mlapi.training.v1.JobService/ResumeJob',
+                request_serializer=mlapi_dot_training_dot_v1_dot_job__service__pb2.ResumeJobRequest.SerializeToString,
+                response_deserializer=mlapi_dot_training_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
         self.DeleteJob = channel.unary_unary(
                 '/mlapi.training.v1.JobService/DeleteJob',
                 request_serializer=mlapi_dot_training_dot_v1_dot_job__service__pb2.DeleteJobRequest.SerializeToString,
@@ -67,6 +72,11 @@ class JobServiceStub:
                 '/mlapi.training.v1.JobService/ListJobMetrics',
                 request_serializer=mlapi_dot_training_dot_v1_dot_job__service__pb2.ListJobMetricsRequest.SerializeToString,
                 response_deserializer=mlapi_dot_training_dot_v1_dot_job__service__pb2.ListJobMetricsResponse.FromString,
+                _registered_method=True)
+        self.ListJobEvents = channel.unary_unary(
+                '/mlapi.training.v1.JobService/ListJobEvents',
+                request_serializer=mlapi_dot_training_dot_v1_dot_job__service__pb2.ListJobEventsRequest.SerializeToString,
+                response_deserializer=mlapi_dot_training_dot_v1_dot_job__service__pb2.ListJobEventsResponse.FromString,
                 _registered_method=True)
         self.WatchJob = channel.unary_stream(
                 '/mlapi.training.v1.JobService/WatchJob',
@@ -115,8 +125,17 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResumeJob(self, request, context):
+        """Queues a job again that has FAILED or was CANCELLED: it goes on from its last checkpoint, on the data and
+        with the settings that it was created with, and has all its attempts again. Returns NOT_FOUND if it does
+        not exist and FAILED_PRECONDITION in any other state.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteJob(self, request, context):
-        """Deletes a job that has ended, with its metrics. Its model stays. Returns NOT_FOUND if it does not exist
+        """Deletes a job that has ended, with its metrics, events and checkpoints. Its model stays. Returns NOT_FOUND if it does not exist
         and FAILED_PRECONDITION while it runs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -130,17 +149,25 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListJobEvents(self, request, context):
+        """Lists what happened to a job, oldest first. Returns NOT_FOUND if the job does not exist.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchJob(self, request, context):
         """Streams a job as it goes: the job itself whenever its state or progress changes, and each metric point
-        after the cursor. Ends after the job has ended. Returns NOT_FOUND if the job does not exist.
+        and event after the cursor, each once and in order. Ends after the job has ended; watch again from the
+        last cursor when it breaks off before. Returns NOT_FOUND if the job does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchJobEvents(self, request, context):
-        """WatchJob for browsers and curl: server-sent events `job`, `metric` and `error`, whose data are the JSON
-        of Job, MetricPoint and google.rpc.Status, and whose id is the cursor to go on from.
+        """WatchJob for browsers and curl: server-sent events `job`, `metric`, `log` and `error`, whose data are the
+        JSON of Job, MetricPoint, JobEvent and google.rpc.Status, and whose id is the cursor to go on from.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,6 +196,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     request_deserializer=mlapi_dot_training_dot_v1_dot_job__service__pb2.CancelJobRequest.FromString,
                     response_serializer=mlapi_dot_training_dot_v1_dot_job__pb2.Job.SerializeToString,
             ),
+            'ResumeJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeJob,
+                    request_deserializer=mlapi_dot_training_dot_v1_dot_job__service__pb2.ResumeJobRequest.FromString,
+                    response_serializer=mlapi_dot_training_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
             'DeleteJob': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteJob,
                     request_deserializer=mlapi_dot_training_dot_v1_dot_job__service__pb2.DeleteJobRequest.FromString,
@@ -178,6 +210,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.ListJobMetrics,
                     request_deserializer=mlapi_dot_training_dot_v1_dot_job__service__pb2.ListJobMetricsRequest.FromString,
                     response_serializer=mlapi_dot_training_dot_v1_dot_job__service__pb2.ListJobMetricsResponse.SerializeToString,
+            ),
+            'ListJobEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListJobEvents,
+                    request_deserializer=mlapi_dot_training_dot_v1_dot_job__service__pb2.ListJobEventsRequest.FromString,
+                    response_serializer=mlapi_dot_training_dot_v1_dot_job__service__pb2.ListJobEventsResponse.SerializeToString,
             ),
             'WatchJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchJob,
@@ -310,6 +347,33 @@ class JobService:
             _registered_method=True)
 
     @staticmethod
+    def ResumeJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlapi.training.v1.JobService/ResumeJob',
+            mlapi_dot_training_dot_v1_dot_job__service__pb2.ResumeJobRequest.SerializeToString,
+            mlapi_dot_training_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DeleteJob(request,
             target,
             options=(),
@@ -353,6 +417,33 @@ class JobService:
             '/mlapi.training.v1.JobService/ListJobMetrics',
             mlapi_dot_training_dot_v1_dot_job__service__pb2.ListJobMetricsRequest.SerializeToString,
             mlapi_dot_training_dot_v1_dot_job__service__pb2.ListJobMetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListJobEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlapi.training.v1.JobService/ListJobEvents',
+            mlapi_dot_training_dot_v1_dot_job__service__pb2.ListJobEventsRequest.SerializeToString,
+            mlapi_dot_training_dot_v1_dot_job__service__pb2.ListJobEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

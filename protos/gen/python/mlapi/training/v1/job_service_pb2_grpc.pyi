@@ -49,19 +49,27 @@ class JobServiceStub:
     only when no process of it lives. Returns NOT_FOUND if it does not exist and FAILED_PRECONDITION if it
     has ended otherwise.
     """
+    ResumeJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ResumeJobRequest, _job_pb2.Job]
+    """Queues a job again that has FAILED or was CANCELLED: it goes on from its last checkpoint, on the data and
+    with the settings that it was created with, and has all its attempts again. Returns NOT_FOUND if it does
+    not exist and FAILED_PRECONDITION in any other state.
+    """
     DeleteJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _empty_pb2.Empty]
-    """Deletes a job that has ended, with its metrics. Its model stays. Returns NOT_FOUND if it does not exist
+    """Deletes a job that has ended, with its metrics, events and checkpoints. Its model stays. Returns NOT_FOUND if it does not exist
     and FAILED_PRECONDITION while it runs.
     """
     ListJobMetrics: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListJobMetricsRequest, _job_service_pb2.ListJobMetricsResponse]
     """Lists what training reported, oldest first. Returns NOT_FOUND if the job does not exist."""
+    ListJobEvents: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListJobEventsRequest, _job_service_pb2.ListJobEventsResponse]
+    """Lists what happened to a job, oldest first. Returns NOT_FOUND if the job does not exist."""
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]
     """Streams a job as it goes: the job itself whenever its state or progress changes, and each metric point
-    after the cursor. Ends after the job has ended. Returns NOT_FOUND if the job does not exist.
+    and event after the cursor, each once and in order. Ends after the job has ended; watch again from the
+    last cursor when it breaks off before. Returns NOT_FOUND if the job does not exist.
     """
     WatchJobEvents: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _httpbody_pb2.HttpBody]
-    """WatchJob for browsers and curl: server-sent events `job`, `metric` and `error`, whose data are the JSON
-    of Job, MetricPoint and google.rpc.Status, and whose id is the cursor to go on from.
+    """WatchJob for browsers and curl: server-sent events `job`, `metric`, `log` and `error`, whose data are the
+    JSON of Job, MetricPoint, JobEvent and google.rpc.Status, and whose id is the cursor to go on from.
     """
 
 @_typing.type_check_only
@@ -82,19 +90,27 @@ class JobServiceAsyncStub(JobServiceStub):
     only when no process of it lives. Returns NOT_FOUND if it does not exist and FAILED_PRECONDITION if it
     has ended otherwise.
     """
+    ResumeJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ResumeJobRequest, _job_pb2.Job]  # type: ignore[assignment]
+    """Queues a job again that has FAILED or was CANCELLED: it goes on from its last checkpoint, on the data and
+    with the settings that it was created with, and has all its attempts again. Returns NOT_FOUND if it does
+    not exist and FAILED_PRECONDITION in any other state.
+    """
     DeleteJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes a job that has ended, with its metrics. Its model stays. Returns NOT_FOUND if it does not exist
+    """Deletes a job that has ended, with its metrics, events and checkpoints. Its model stays. Returns NOT_FOUND if it does not exist
     and FAILED_PRECONDITION while it runs.
     """
     ListJobMetrics: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobMetricsRequest, _job_service_pb2.ListJobMetricsResponse]  # type: ignore[assignment]
     """Lists what training reported, oldest first. Returns NOT_FOUND if the job does not exist."""
+    ListJobEvents: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobEventsRequest, _job_service_pb2.ListJobEventsResponse]  # type: ignore[assignment]
+    """Lists what happened to a job, oldest first. Returns NOT_FOUND if the job does not exist."""
     WatchJob: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]  # type: ignore[assignment]
     """Streams a job as it goes: the job itself whenever its state or progress changes, and each metric point
-    after the cursor. Ends after the job has ended. Returns NOT_FOUND if the job does not exist.
+    and event after the cursor, each once and in order. Ends after the job has ended; watch again from the
+    last cursor when it breaks off before. Returns NOT_FOUND if the job does not exist.
     """
     WatchJobEvents: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
-    """WatchJob for browsers and curl: server-sent events `job`, `metric` and `error`, whose data are the JSON
-    of Job, MetricPoint and google.rpc.Status, and whose id is the cursor to go on from.
+    """WatchJob for browsers and curl: server-sent events `job`, `metric`, `log` and `error`, whose data are the
+    JSON of Job, MetricPoint, JobEvent and google.rpc.Status, and whose id is the cursor to go on from.
     """
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -138,12 +154,23 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ResumeJob(
+        self,
+        request: _job_service_pb2.ResumeJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
+        """Queues a job again that has FAILED or was CANCELLED: it goes on from its last checkpoint, on the data and
+        with the settings that it was created with, and has all its attempts again. Returns NOT_FOUND if it does
+        not exist and FAILED_PRECONDITION in any other state.
+        """
+
+    @_abc_1.abstractmethod
     def DeleteJob(
         self,
         request: _job_service_pb2.DeleteJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes a job that has ended, with its metrics. Its model stays. Returns NOT_FOUND if it does not exist
+        """Deletes a job that has ended, with its metrics, events and checkpoints. Its model stays. Returns NOT_FOUND if it does not exist
         and FAILED_PRECONDITION while it runs.
         """
 
@@ -156,13 +183,22 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists what training reported, oldest first. Returns NOT_FOUND if the job does not exist."""
 
     @_abc_1.abstractmethod
+    def ListJobEvents(
+        self,
+        request: _job_service_pb2.ListJobEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.ListJobEventsResponse, _abc.Awaitable[_job_service_pb2.ListJobEventsResponse]]:
+        """Lists what happened to a job, oldest first. Returns NOT_FOUND if the job does not exist."""
+
+    @_abc_1.abstractmethod
     def WatchJob(
         self,
         request: _job_service_pb2.WatchJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_job_service_pb2.WatchJobResponse], _abc.AsyncIterator[_job_service_pb2.WatchJobResponse]]:
         """Streams a job as it goes: the job itself whenever its state or progress changes, and each metric point
-        after the cursor. Ends after the job has ended. Returns NOT_FOUND if the job does not exist.
+        and event after the cursor, each once and in order. Ends after the job has ended; watch again from the
+        last cursor when it breaks off before. Returns NOT_FOUND if the job does not exist.
         """
 
     @_abc_1.abstractmethod
@@ -171,8 +207,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.WatchJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
-        """WatchJob for browsers and curl: server-sent events `job`, `metric` and `error`, whose data are the JSON
-        of Job, MetricPoint and google.rpc.Status, and whose id is the cursor to go on from.
+        """WatchJob for browsers and curl: server-sent events `job`, `metric`, `log` and `error`, whose data are the
+        JSON of Job, MetricPoint, JobEvent and google.rpc.Status, and whose id is the cursor to go on from.
         """
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -30,7 +30,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from mlapi.training.v1 import model_pb2 as mlapi_dot_training_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%mlapi/training/v1/model_service.proto\x12\x11mlapi.training.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1dmlapi/training/v1/model.proto\")\n\x0fGetModelRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x12ListModelsResponse\x12(\n\x06models\x18\x01 \x03(\x0b\x32\x18.mlapi.training.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x12\x44\x65leteModelRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"~\n\x0ePredictRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12+\n\x04rows\x18\x02 \x03(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x02\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\"E\n\x0fPredictResponse\x12\x32\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x1d.mlapi.training.v1.Prediction2\xd8\x03\n\x0cModelService\x12g\n\x08GetModel\x12\".mlapi.training.v1.GetModelRequest\x1a\x18.mlapi.training.v1.Model\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/models/{model_id}\x12m\n\nListModels\x12$.mlapi.training.v1.ListModelsRequest\x1a%.mlapi.training.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/models\x12k\n\x0b\x44\x65leteModel\x12%.mlapi.training.v1.DeleteModelRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/models/{model_id}\x12\x82\x01\n\x07Predict\x12!.mlapi.training.v1.PredictRequest\x1a\".mlapi.training.v1.PredictResponse\"0\x82\xd3\xe4\x93\x02*\"\x1d/v1/models/{model_id}:predict:\thttp_bodyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%mlapi/training/v1/model_service.proto\x12\x11mlapi.training.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1dmlapi/training/v1/model.proto\")\n\x0fGetModelRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x12ListModelsResponse\x12(\n\x06models\x18\x01 \x03(\x0b\x32\x18.mlapi.training.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"@\n\x12\x44\x65leteModelRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"~\n\x0ePredictRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12+\n\x04rows\x18\x02 \x03(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x02\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\"E\n\x0fPredictResponse\x12\x32\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x1d.mlapi.training.v1.Prediction2\xd8\x03\n\x0cModelService\x12g\n\x08GetModel\x12\".mlapi.training.v1.GetModelRequest\x1a\x18.mlapi.training.v1.Model\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/models/{model_id}\x12m\n\nListModels\x12$.mlapi.training.v1.ListModelsRequest\x1a%.mlapi.training.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/models\x12k\n\x0b\x44\x65leteModel\x12%.mlapi.training.v1.DeleteModelRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/models/{model_id}\x12\x82\x01\n\x07Predict\x12!.mlapi.training.v1.PredictRequest\x1a\".mlapi.training.v1.PredictResponse\"0\x82\xd3\xe4\x93\x02*\"\x1d/v1/models/{model_id}:predict:\thttp_bodyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,11 +60,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMODELSRESPONSE']._serialized_start=343
   _globals['_LISTMODELSRESPONSE']._serialized_end=430
   _globals['_DELETEMODELREQUEST']._serialized_start=432
-  _globals['_DELETEMODELREQUEST']._serialized_end=476
-  _globals['_PREDICTREQUEST']._serialized_start=478
-  _globals['_PREDICTREQUEST']._serialized_end=604
-  _globals['_PREDICTRESPONSE']._serialized_start=606
-  _globals['_PREDICTRESPONSE']._serialized_end=675
-  _globals['_MODELSERVICE']._serialized_start=678
-  _globals['_MODELSERVICE']._serialized_end=1150
+  _globals['_DELETEMODELREQUEST']._serialized_end=496
+  _globals['_PREDICTREQUEST']._serialized_start=498
+  _globals['_PREDICTREQUEST']._serialized_end=624
+  _globals['_PREDICTRESPONSE']._serialized_start=626
+  _globals['_PREDICTRESPONSE']._serialized_end=695
+  _globals['_MODELSERVICE']._serialized_start=698
+  _globals['_MODELSERVICE']._serialized_end=1170
 # @@protoc_insertion_point(module_scope)
