@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -72,10 +74,32 @@ class ProfiledColumn:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How a file is read. What is empty is found out from the file.
+
+    media_type: for example `text/csv`; of what is inside, when the file is compressed.
+    compression: `gzip`, `zstd` or empty.
+    column_types: column → type, for columns whose type is not to be found out.
+    null_values: texts that stand for a missing value in CSV and TSV, in place of the usual ones.
+    """
+
+    media_type: str = ""
+    compression: str = ""
+    column_types: tuple[tuple[str, ColumnType], ...] = ()
+    null_values: tuple[str, ...] = ()
+
+    def content_id(self, sha256: str) -> str:
+        """Names what these bytes, read so, become: lower-case hex."""
+        how = [sha256, self.media_type, self.compression, sorted(self.column_types), self.null_values]
+        return hashlib.sha256(json.dumps(how).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
 class Content:
     """What ingesting a file yields. sha256 (lower-case hex) and byte_count are of the bytes as uploaded.
 
     media_type: what the file was read as.
+    content_id: names the content; contents of the first release were named by their hash.
     """
 
     sha256: str
@@ -83,6 +107,12 @@ class Content:
     media_type: str
     row_count: int
     columns: tuple[ProfiledColumn, ...]
+    content_id: str = ""
+
+    @property
+    def key(self) -> str:
+        """Names the content."""
+        return self.content_id or self.sha256
 
     def column(self, name: str) -> Column | None:
         """The column of that name, or None."""
@@ -114,10 +144,21 @@ class BadContent(Exception):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A named table. content is None until the first upload."""
+    """A named table. content, its newest version, is None until the first upload; version counts from 1."""
 
     dataset_id: str
     display_name: str
     content: Content | None
     create_time: datetime
     update_time: datetime
+    version: int = 0
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a dataset; it never changes."""
+
+    dataset_id: str
+    version: int
+    content: Content
+    create_time: datetime

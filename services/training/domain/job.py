@@ -11,8 +11,10 @@ from typing import Any
 from services.training.domain.dataset import ColumnType
 from services.training.domain.hyperparameters import Hyperparameters
 
-# A job whose process is lost begins again, until it has been lost this often.
-MAX_LOSSES = 3
+# An attempt whose process is lost is followed by another, until there have been this many.
+DEFAULT_MAX_ATTEMPTS = 3
+DEFAULT_TENANT = "default"
+NEWEST_KEPT = 2  # checkpoints
 
 
 class JobState(StrEnum):
@@ -27,12 +29,20 @@ class JobState(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether no move leads out of this state."""
-        return not TRANSITIONS[self]
+        """Whether nothing happens to it any more, unless somebody resumes it."""
+        return self in ENDED
 
+    @property
+    def live(self) -> bool:
+        """Whether an attempt may have a process."""
+        return self in LIVE
+
+
+ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+LIVE = frozenset({JobState.RUNNING, JobState.CANCELLING})
 
 # The one table of moves. RUNNING → QUEUED: the process was lost and attempts are left. CANCELLING → SUCCEEDED
-# or FAILED: the process had just ended when it was asked to stop.
+# or FAILED: the process had just ended when it was asked to stop. FAILED, CANCELLED → QUEUED: resumed.
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
     JobState.RUNNING: frozenset(
@@ -40,8 +50,25 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     ),
     JobState.CANCELLING: frozenset({JobState.CANCELLED, JobState.SUCCEEDED, JobState.FAILED}),
     JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
+    JobState.FAILED: frozenset({JobState.QUEUED}),
+    JobState.CANCELLED: frozenset({JobState.QUEUED}),
+}
+
+
+class Owner(StrEnum):
+    """Who has to bring a job out of its state."""
+
+    SCHEDULER = "scheduler"  # as soon as a slot is free
+    ATTEMPT = "attempt"  # while it keeps renewing its lease; the reconciler after that
+    RECONCILER = "reconciler"  # by force once the deadline has passed
+
+
+# `Job.deadline` is when the owner has to have acted: RUNNING, the end of the lease; CANCELLING, the end of
+# the time that the attempt has to stop by itself. A wait for a slot has no deadline.
+OWNERS: Mapping[JobState, Owner] = {
+    JobState.QUEUED: Owner.SCHEDULER,
+    JobState.RUNNING: Owner.ATTEMPT,
+    JobState.CANCELLING: Owner.RECONCILER,
 }
 
 
@@ -56,17 +83,38 @@ class Task(StrEnum):
     REGRESSION = "regression"
 
 
+class Device(StrEnum):
+    """What a job trains on, and so which slots it takes."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+
+
 @dataclass(frozen=True)
 class Source:
-    """A dataset as a job uses it: the content is the one of the day the job was created."""
+    """A version of a dataset, as a job uses it: the content stays what it was when the job was created.
+
+    sha256: of the bytes that were uploaded.
+    content_id: names the content; the same bytes read in another way are another content.
+    """
 
     dataset_id: str
     sha256: str
+    version: int = 1
+    content_id: str = ""
+
+    @property
+    def key(self) -> str:
+        """Names the content. Jobs of the first release had only the hash."""
+        return self.content_id or self.sha256
 
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What is asked for. validation, test: None where a fraction of `train` is used."""
+    """What is asked for. validation, test: None where a fraction of `train` is used.
+
+    time_limit: seconds that all attempts together may run; 0 for no limit.
+    """
 
     train: Source
     target: str
@@ -78,6 +126,10 @@ class JobSpec:
     test_fraction: float = 0.15
     validation: Source | None = None
     test: Source | None = None
+    warm_start_model_id: str = ""
+    device: Device = Device.CPU
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    time_limit: float = 0.0
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -114,12 +166,42 @@ class JobError:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """A state that training can go on from. score: the validation loss, or the training loss without one."""
+
+    name: str
+    attempt: int
+    step: int
+    progress: float
+    time: datetime
+    manifest_sha256: str
+    byte_count: int
+    score: float | None = None
+
+
+def worth_keeping(checkpoints: tuple[Checkpoint, ...]) -> tuple[Checkpoint, ...]:
+    """The newest ones, one of which will do if the last is damaged, and the best; oldest first."""
+    scored = [one for one in checkpoints if one.score is not None]
+    best = min(scored, key=lambda one: (one.score, one.step)).name if scored else ""
+    newest = {one.name for one in checkpoints[-NEWEST_KEPT:]}
+    return tuple(one for one in checkpoints if one.name in newest or one.name == best)
+
+
+@dataclass(frozen=True)
 class Job:
     """A job.
 
     attempt: number of the current or last attempt; it fences: writes of an earlier one are refused.
-    losses: attempts whose process vanished.
-    handle: names the current attempt's process to the executor; empty when there is none.
+    losses: attempts whose process vanished, since the job was created or resumed.
+    handle: names the current attempt's process to the executor; empty until there is one.
+    deadline: see OWNERS; None when nobody has to act.
+    ending: why the platform is stopping a RUNNING job; it will be its error.
+    dismissed: the current attempt is ended for a shutdown, which is no loss.
+    gpu: the device that the current attempt holds; None on a CPU.
+    shipped: how much of the current attempt's outbox is stored.
+    step, progress_time: the last step of training that was reported, and when training was last seen to move.
+    attempt_time, attempt_progress: when the current attempt began, and how far the job was then.
+    checkpoints: those that are kept, oldest first; the last is the one to go on from.
     """
 
     job_id: str
@@ -128,10 +210,22 @@ class Job:
     create_time: datetime
     update_time: datetime
     state: JobState = JobState.QUEUED
+    tenant: str = DEFAULT_TENANT
+    priority: int = 0
     progress: float = 0.0
+    step: int = 0
     attempt: int = 0
     losses: int = 0
     handle: str = ""
+    gpu: int | None = None
+    shipped: int = 0
+    deadline: datetime | None = None
+    ending: JobError | None = None
+    dismissed: bool = False
+    progress_time: datetime | None = None
+    attempt_time: datetime | None = None
+    attempt_progress: float = 0.0
+    checkpoints: tuple[Checkpoint, ...] = ()
     validation_metrics: Mapping[str, float] = field(default_factory=dict)
     test_metrics: Mapping[str, float] = field(default_factory=dict)
     model_id: str = ""
@@ -140,54 +234,119 @@ class Job:
     start_time: datetime | None = None
     end_time: datetime | None = None
 
+    @property
+    def owner(self) -> Owner | None:
+        """Who has to act next; None when it has ended."""
+        return OWNERS.get(self.state)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether its attempt is asked to stop."""
+        return self.state is JobState.CANCELLING or self.ending is not None
+
     def moved(self, to: JobState, now: datetime, **changes: Any) -> Job:
         """This job in state `to`, with `changes` to other fields; raises IllegalMove."""
         if to not in TRANSITIONS[self.state]:
             raise IllegalMove(f"{self.job_id}: {self.state} to {to}")
         times = {"update_time": now, "end_time": now if to.ended else None}
-        return replace(self, state=to, **{**times, **changes})
+        settled = {} if to.live else {"handle": "", "gpu": None, "deadline": None, "ending": None}
+        return replace(self, state=to, **{**times, **settled, **changes})
 
-    def started(self, now: datetime) -> Job:
-        """The next attempt begins."""
-        start = self.start_time or now
-        return self.moved(JobState.RUNNING, now, attempt=self.attempt + 1, handle="", start_time=start)
+    def started(self, now: datetime, until: datetime, gpu: int | None = None) -> Job:
+        """The next attempt begins; its process has to renew the lease before `until`."""
+        progress = self.checkpoints[-1].progress if self.checkpoints else 0.0
+        return self.moved(
+            JobState.RUNNING,
+            now,
+            attempt=self.attempt + 1,
+            handle="",
+            gpu=gpu,
+            shipped=0,
+            dismissed=False,
+            deadline=until,
+            progress=progress,
+            progress_time=now,
+            attempt_time=now,
+            attempt_progress=progress,
+            start_time=self.start_time or now,
+        )
 
     def running_as(self, handle: str) -> Job:
         """The executor calls this attempt's process so."""
         return replace(self, handle=handle)
 
-    def process_lost(self, now: datetime) -> Job:
-        """Its process is gone without a result: stopped if that was asked for, else tried again or failed."""
+    def renewed(self, now: datetime, until: datetime, *, moving: bool) -> Job:
+        """The attempt lives, until `until` at least; `moving`: and has done work since it last said so.
+
+        One that is asked to stop renews nothing: its time runs out.
+        """
+        deadline = self.deadline if self.stopping else until
+        moved = now if moving else self.progress_time
+        return replace(self, update_time=now, deadline=deadline, progress_time=moved)
+
+    def reported(self, step: int, progress: float, usage: Usage, now: datetime) -> Job:
+        """Training has come this far, at this cost."""
+        step, progress = max(self.step, step), max(self.progress, progress)
+        return replace(self, step=step, progress=progress, usage=usage, update_time=now)
+
+    def sent(self, seq: int) -> Job:
+        """The attempt's outbox is stored up to `seq`."""
+        return replace(self, shipped=max(self.shipped, seq))
+
+    def checkpointed(self, checkpoint: Checkpoint) -> Job:
+        """There is one more state to go on from; the newest and the best are kept."""
+        return replace(self, checkpoints=worth_keeping((*self.checkpoints, checkpoint)))
+
+    def cancelled(self, now: datetime, until: datetime) -> Job:
+        """Cancellation is asked for: at once when nothing runs, else when the process is gone."""
         if self.state is JobState.CANCELLING:
-            return self.moved(JobState.CANCELLED, now, handle="")
+            return self
+        if self.state is JobState.QUEUED:
+            return self.moved(JobState.CANCELLED, now)
+        return self.moved(JobState.CANCELLING, now, deadline=until)
+
+    def ended_by_us(self, error: JobError, now: datetime, until: datetime) -> Job:
+        """The attempt is to stop by `until`, and the job to fail with `error`."""
+        return replace(self, ending=error, deadline=until, update_time=now)
+
+    def process_lost(self, now: datetime, cause: JobError, *, final: bool = False) -> Job:
+        """Its process is gone without a result: stopped if that was asked for, else tried again or failed.
+
+        final: another attempt would end like this one.
+        """
+        if self.dismissed:
+            return self.interrupted(now)
+        if self.state is JobState.CANCELLING:
+            return self.moved(JobState.CANCELLED, now)
+        if self.ending:
+            return self.moved(JobState.FAILED, now, error=self.ending)
         losses = self.losses + 1
-        if losses < MAX_LOSSES:
-            return self.moved(JobState.QUEUED, now, handle="", progress=0.0, losses=losses)
-        message = f"The training process ended {losses} times without a result."
-        error = JobError("ABORTED", "TRAINING_PROCESS_LOST", message)
-        return self.moved(JobState.FAILED, now, handle="", losses=losses, error=error)
+        if losses < self.spec.max_attempts and not final:
+            return self.moved(JobState.QUEUED, now, losses=losses)
+        if losses > 1:
+            cause = replace(cause, message=f"{cause.message} This was attempt {losses} of {losses}.")
+        return self.moved(JobState.FAILED, now, losses=losses, error=cause)
 
     def interrupted(self, now: datetime) -> Job:
         """Its process was ended by us, for a shutdown; that is no loss."""
         if self.state is JobState.CANCELLING:
-            return self.moved(JobState.CANCELLED, now, handle="")
-        return self.moved(JobState.QUEUED, now, handle="", progress=0.0)
+            return self.moved(JobState.CANCELLED, now)
+        if self.ending:
+            return self.moved(JobState.FAILED, now, error=self.ending)
+        return self.moved(JobState.QUEUED, now)
 
-    def reported(self, progress: float, usage: Usage, now: datetime) -> Job:
-        """Training has come this far, at this cost."""
-        return replace(self, progress=max(self.progress, progress), usage=usage, update_time=now)
-
-    def cancelled(self, now: datetime) -> Job:
-        """Cancellation is asked for: at once when nothing runs, else when the process is gone."""
-        if self.state is JobState.CANCELLING:
-            return self
-        to = JobState.CANCELLED if self.state is JobState.QUEUED else JobState.CANCELLING
-        return self.moved(to, now)
+    def resumed(self, now: datetime, **changes: Any) -> Job:
+        """To be trained on from its last checkpoint, with all its attempts again."""
+        return self.moved(JobState.QUEUED, now, losses=0, error=None, **changes)
 
 
 @dataclass(frozen=True)
 class MetricPoint:
-    """Numbers that training reported at one step. position orders a job's points; 0 before it is stored."""
+    """Numbers that training reported at one step.
+
+    seq: counts what an attempt recorded, from 1; (job, attempt, seq) is stored once. 0: not recorded yet.
+    position: orders a job's history; 0 before it is stored.
+    """
 
     attempt: int
     step: int
@@ -195,3 +354,26 @@ class MetricPoint:
     values: Mapping[str, float]
     time: datetime
     position: int = 0
+    seq: int = 0
+
+
+class Level(StrEnum):
+    """How much an event matters."""
+
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """Something that happened to a job. kind: stable, for programs; seq: as in MetricPoint, 0 for our own."""
+
+    attempt: int
+    level: Level
+    kind: str
+    message: str
+    time: datetime
+    data: Mapping[str, str] = field(default_factory=dict)
+    position: int = 0
+    seq: int = 0
