@@ -1,31 +1,51 @@
-"""What every `Store` promises. An adapter is one more line in STORES."""
+"""What every `Store` promises, on each database that there is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from dataclasses import replace
-from pathlib import Path
+from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from services.chassis.database import Database
-from services.chassis.errors import ResourceExhausted
-from services.training.adapters.store_sql import SqlStore
-from services.training.application.ports import Page, Replay, Store
+from services.training.application.ports import Fenced, Page, Replay, Resource, Store, Transaction
 from services.training.domain.dataset import ColumnType
 from services.training.domain.hyperparameters import Hyperparameters, Linear, Logistic, Mlp
-from services.training.domain.job import Job, JobError, JobState, MetricPoint, Source, Task, Usage
-from tests.unit.training.samples import LATER, NOW, column, content, dataset, job, model, spec, sqlite_store
+from services.training.domain.job import (
+    Checkpoint,
+    Device,
+    Job,
+    JobError,
+    JobState,
+    MetricPoint,
+    Source,
+    Task,
+    Usage,
+)
+from services.training.domain.schedule import Standing
+from tests.unit.training.samples import (
+    LATER,
+    NOW,
+    column,
+    content,
+    dataset,
+    event,
+    job,
+    model,
+    point,
+    spec,
+    upload,
+    version,
+)
 
-STORES = {"sqlite": sqlite_store}
 EVERYTHING = Page(1000)
-
-
-@pytest.fixture(params=STORES.values(), ids=STORES.keys())
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    with request.param(tmp_path) as opened:
-        yield opened
+SECOND = timedelta(seconds=1)
 
 
 def add(store: Store, *jobs: Job) -> None:
@@ -34,20 +54,23 @@ def add(store: Store, *jobs: Job) -> None:
             tx.jobs.add(one)
 
 
-def point(step: int, attempt: int = 1) -> MetricPoint:
-    return MetricPoint(attempt, step, step / 10, {"train_loss": 1 / step}, NOW)
-
-
-def test_what_is_not_there_is_none(store: Store) -> None:
+@pytest.mark.parametrize("name", ["none", "", "☃", "a\0b"])
+def test_what_is_not_there_is_none(store: Store, name: str) -> None:
     with store.read() as tx:
-        assert tx.datasets.get("none") is tx.jobs.get("none") is tx.models.get("none") is None
-        assert tx.requests.find("none") is None
-        assert tx.jobs.points("none", 0, 10) == []
+        assert tx.datasets.get(name) is tx.jobs.get(name) is tx.models.get(name) is None
+        assert tx.uploads.get(name) is tx.requests.find(name) is tx.datasets.version(name, 1) is None
+        assert (
+            tx.jobs.points(name, 0, 10) == tx.jobs.events(name, 0, 10) == tx.jobs.history(name, 0, 10) == []
+        )
+        assert tx.datasets.versions(name, EVERYTHING) == []
     with store.write() as tx:
-        assert tx.jobs.lock("none") is None
-        tx.datasets.delete("none")
-        tx.jobs.delete("none")
-        tx.models.delete("none")
+        assert tx.jobs.lock(name) is tx.datasets.lock(name) is tx.uploads.lock(name) is None
+        tx.datasets.delete(name)
+        tx.jobs.delete(name)
+        tx.models.delete(name)
+        tx.uploads.delete(name)
+        tx.jobs.update(job(name))
+        tx.datasets.drop_versions(name)
 
 
 def test_a_dataset_is_put_replaced_and_deleted(store: Store) -> None:
@@ -75,9 +98,14 @@ def test_a_job_reads_back_equal(store: Store, params: Hyperparameters) -> None:
         task=Task.REGRESSION,
         seed=2**32 - 1,
         validation_fraction=0.1 + 0.2,
-        validation=Source("v", "b2"),
+        validation=Source("v", "b2", 3, "c0ffee"),
         test=Source("t", "b2"),
+        warm_start_model_id="model-0",
+        device=Device.GPU,
+        max_attempts=9,
+        time_limit=0.25,
     )
+    saved = Checkpoint("step-7", 2, 7, 0.7, NOW, "f00d", 2**40, 5e-324)
     kept = Job(
         "job-1",
         "",
@@ -85,10 +113,19 @@ def test_a_job_reads_back_equal(store: Store, params: Hyperparameters) -> None:
         NOW,
         LATER,
         JobState.FAILED,
+        tenant="größe",
+        priority=-3,
         progress=1 / 3,
+        step=2**40,
         attempt=2,
         losses=1,
         handle="1:2.00",
+        deadline=LATER,
+        ending=JobError("DEADLINE_EXCEEDED", "TIME_LIMIT_EXCEEDED", "too long"),
+        progress_time=NOW,
+        attempt_time=NOW,
+        attempt_progress=0.1,
+        checkpoints=(replace(saved, name="step-6", score=None), saved),
         validation_metrics={"rmse": 5e-324},
         test_metrics={"mae": 1.7e308},
         model_id="model-1",
@@ -141,11 +178,11 @@ def test_a_position_is_never_given_twice(store: Store) -> None:
     """Or a page token, or a cursor, would skip what came later."""
     add(store, job("j1"), job("j2"))
     with store.write() as tx:
-        tx.jobs.add_points("j2", [point(1)])
+        tx.jobs.record("j2", [point(1)])
         last = tx.jobs.page(Page(1), None)[0][0], tx.jobs.points("j2", 0, 1)[0].position
         tx.jobs.delete("j2")
         tx.jobs.add(job("j3"))
-        tx.jobs.add_points("j3", [point(1)])
+        tx.jobs.record("j3", [point(1)])
         now = tx.jobs.page(Page(1), None)[0][0], tx.jobs.points("j3", 0, 1)[0].position
     assert now[0] > last[0]
     assert now[1] > last[1]
@@ -158,9 +195,10 @@ def test_an_exception_undoes_everything(store: Store) -> None:
         with store.write() as tx:
             tx.datasets.put(dataset())
             tx.jobs.update(replace(job(), progress=0.5))
-            tx.jobs.add_points("job-1", [point(1)])
+            tx.jobs.record("job-1", [point(1)])
             tx.models.add(model())
-            tx.requests.add("once", Replay("CreateJob", "f", "job-1"))
+            tx.uploads.put(upload())
+            tx.requests.add("once", Replay("CreateJob", "f", job()), NOW)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -169,6 +207,7 @@ def test_an_exception_undoes_everything(store: Store) -> None:
         assert tx.jobs.get("job-1") == job()
         assert tx.jobs.points("job-1", 0, 10) == []
         assert tx.datasets.get("table") is tx.models.get("model-1") is tx.requests.find("once") is None
+        assert tx.uploads.get("upload-1") is None
 
 
 def test_readers_see_only_what_is_kept(store: Store) -> None:
@@ -194,36 +233,172 @@ def test_jobs_in_states_come_oldest_first(store: Store) -> None:
         assert tx.jobs.in_states([]) == []
 
 
-def test_a_content_is_read_until_its_job_has_ended(store: Store) -> None:
-    both = replace(job("j1"), spec=spec("a1", validation=Source("v", "b2"), test=Source("t", "b2")))
+def test_standings_are_of_the_jobs_that_have_not_ended(store: Store) -> None:
+    add(store, *(job(f"j{number}", state=state) for number, state in enumerate(JobState)))
+    other = job("other", state=JobState.RUNNING, tenant="b", priority=7)
+    add(store, replace(other, spec=spec(device=Device.GPU)))
+    with store.read() as tx:
+        positions = {item.job_id: position for position, item in tx.jobs.page(EVERYTHING, None)}
+        standings = tx.jobs.standings()
+    usual = ("default", 0, Device.CPU)
+    assert standings == [
+        Standing("j0", positions["j0"], JobState.QUEUED, *usual),
+        Standing("j1", positions["j1"], JobState.RUNNING, *usual),
+        Standing("j2", positions["j2"], JobState.CANCELLING, *usual),
+        Standing("other", positions["other"], JobState.RUNNING, "b", 7, Device.GPU),
+    ]
+    with store.write() as tx:
+        tx.jobs.update(replace(job("j0"), priority=5, tenant="c", state=JobState.RUNNING))
+        assert tx.jobs.standings()[0] == Standing("j0", positions["j0"], JobState.RUNNING, "c", 5, Device.CPU)
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_an_attempt_changes_its_own_live_job_only(store: Store, state: JobState) -> None:
+    kept = job(state=state, attempt=2)
+    add(store, kept, job("job-2", state=state, attempt=2))
+    for attempt in (1, 3, 2):
+        change = replace(kept, attempt=attempt, progress=0.5)
+        if state.live and attempt == 2:
+            with store.write() as tx:
+                tx.jobs.update_held(change)
+            kept = change
+        else:
+            with pytest.raises(Fenced), store.write() as tx:
+                tx.jobs.update_held(change)
+        with store.read() as tx:
+            assert tx.jobs.get("job-1") == kept
+            assert tx.jobs.get("job-2") == job("job-2", state=state, attempt=2)
+
+
+def test_what_an_attempt_that_is_fenced_wrote_before_is_undone(store: Store) -> None:
+    add(store, job(state=JobState.RUNNING, attempt=2))
+
+    def late() -> None:
+        with store.write() as tx:
+            tx.models.add(model())
+            tx.jobs.update_held(job(state=JobState.SUCCEEDED, attempt=1))
+
+    with pytest.raises(Fenced):
+        late()
+    with pytest.raises(Fenced), store.write() as tx:
+        tx.jobs.update_held(job("none", state=JobState.RUNNING))
+    with store.read() as tx:
+        assert tx.models.get("model-1") is None
+
+
+def test_an_attempt_may_end_its_job_and_then_changes_it_no_more(store: Store) -> None:
+    add(store, job(state=JobState.RUNNING, attempt=1))
+    done = job(state=JobState.SUCCEEDED, attempt=1)
+    with store.write() as tx:
+        tx.jobs.update_held(done)
+    with pytest.raises(Fenced), store.write() as tx:
+        tx.jobs.update_held(replace(done, state=JobState.FAILED))
+    with store.read() as tx:
+        assert tx.jobs.get("job-1") == done
+        assert tx.jobs.in_states([JobState.SUCCEEDED]) == [done]
+
+
+def test_it_is_known_which_content_a_job_reads(store: Store) -> None:
+    both = replace(
+        job("j1"), spec=spec("a1", validation=Source("v", "b2", 2, "c0ffee"), test=Source("t", "c0ffee"))
+    )
     add(store, both)
     for state in JobState:
         with store.write() as tx:
             tx.jobs.update(replace(both, state=state))
-            assert tx.jobs.reading("a1") is tx.jobs.reading("b2") is not state.ended
-            assert not tx.jobs.reading("c3")
+            for unended in (True, False):
+                expected = not (unended and state.ended)
+                assert tx.jobs.reading("a1", unended=unended) is expected
+                assert tx.jobs.reading("c0ffee", unended=unended) is expected
+                assert not tx.jobs.reading("b2", unended=unended)  # its name is c0ffee
+    with store.write() as tx:
+        tx.jobs.delete("j1")
+        assert not tx.jobs.reading("a1")
 
 
-def test_points_are_read_on_from_any_position(store: Store) -> None:
+def test_it_is_known_which_content_a_model_was_trained_on(store: Store) -> None:
+    read_otherwise = replace(model("m2"), source=Source("table", "a1", 2, "c0ffee"))
+    with store.write() as tx:
+        tx.models.add(read_otherwise)
+        assert tx.models.trained_on("c0ffee")
+        assert not tx.models.trained_on("a1")
+        tx.models.add(model("m1"))
+        assert tx.models.trained_on("a1")
+        tx.models.delete("m1")
+        assert not tx.models.trained_on("a1")
+        assert tx.models.get("m2") == read_otherwise
+
+
+def test_a_history_is_read_on_from_any_position(store: Store) -> None:
     add(store, job("j1"), job("j2"))
-    for part in (range(1, 4), range(4, 6)):
+    parts = [
+        [point(1, seq=1), event("warmed up", seq=2), point(2, seq=3)],
+        [event("lost"), event("lost"), point(3, attempt=2, seq=1), point(4, attempt=2, seq=2)],
+    ]
+    for part in parts:
         with store.write() as tx:
-            tx.jobs.add_points("j1", [point(step) for step in part])
-            tx.jobs.add_points("j2", [point(9)])
-            tx.jobs.add_points("j1", [])
+            tx.jobs.record("j1", part)
+            tx.jobs.record("j2", [point(9), event("other")])
+            tx.jobs.record("j1", [])
     with store.read() as tx:
-        points = tx.jobs.points("j1", 0, 100)
-        assert [replace(one, position=0) for one in points] == [point(step) for step in range(1, 6)]
-        assert sorted(one.position for one in points) == [one.position for one in points]
-        assert tx.jobs.points("j1", points[1].position, 2) == points[2:4]
-        assert tx.jobs.points("j1", points[-1].position, 2) == []
+        entries = tx.jobs.history("j1", 0, 100)
+        points, events = tx.jobs.points("j1", 0, 100), tx.jobs.events("j1", 0, 100)
+        assert [replace(one, position=0) for one in entries] == [*parts[0], *parts[1]]
+        assert points == [one for one in entries if isinstance(one, MetricPoint)]
+        assert events == [one for one in entries if not isinstance(one, MetricPoint)]
+        positions = [one.position for one in entries]
+        assert positions == sorted(set(positions))
+        assert tx.jobs.history("j1", positions[1], 3) == entries[2:5]
+        assert tx.jobs.points("j1", positions[0], 2) == points[1:3]
+        assert tx.jobs.events("j1", positions[1], 1) == events[1:2]
+        assert tx.jobs.history("j1", positions[-1], 9) == []
+
+
+def test_what_an_attempt_records_twice_is_stored_once(store: Store) -> None:
+    add(store, job("j1"), job("j2"))
+    with store.write() as tx:
+        tx.jobs.record("j1", [point(1, seq=1), event(seq=2)])
+    again = [replace(point(1, seq=1), values={"train_loss": 9.0}), event("other", seq=2), point(3, seq=3)]
+    with store.write() as tx:
+        tx.jobs.record("j1", [*again, *again])
+        tx.jobs.record("j1", [point(1, attempt=2, seq=1), event(), event()])
+        tx.jobs.record("j2", [point(1, seq=1)])
+    with store.read() as tx:
+        kept = [replace(one, position=0) for one in tx.jobs.history("j1", 0, 100)]
+        assert kept == [
+            point(1, seq=1),
+            event(seq=2),
+            point(3, seq=3),
+            point(1, attempt=2, seq=1),
+            event(),
+            event(),
+        ]
+        assert len(tx.jobs.history("j2", 0, 100)) == 1
+
+
+def test_numbers_need_not_be_finite(store: Store) -> None:
+    odd = replace(point(), values={"a": math.inf, "b": -math.inf, "c": 5e-324, "d": 1.7e308})
+    diverged = replace(job(), validation_metrics={"rmse": math.inf})
+    add(store, diverged)
+    with store.write() as tx:
+        tx.jobs.record("job-1", [odd, replace(point(), values={"train_loss": math.nan})])
+    with store.read() as tx:
+        first, second = tx.jobs.points("job-1", 0, 9)
+        assert first.values == odd.values
+        assert math.isnan(second.values["train_loss"])
+        assert tx.jobs.get("job-1") == diverged
+
+
+def test_nothing_is_recorded_for_a_job_that_is_not_there(store: Store) -> None:
+    with pytest.raises(IntegrityError), store.write() as tx:
+        tx.jobs.record("none", [point()])
 
 
 def test_a_deleted_job_takes_its_points_and_sources_along(store: Store) -> None:
     add(store, job("j1", "a1"), job("j2", "b2"))
     with store.write() as tx:
         for name in ("j1", "j2"):
-            tx.jobs.add_points(name, [point(1)])
+            tx.jobs.record(name, [point(1)])
         tx.jobs.delete("j1")
     with store.read() as tx:
         assert tx.jobs.get("j1") is None
@@ -236,11 +411,196 @@ def test_a_deleted_job_takes_its_points_and_sources_along(store: Store) -> None:
         assert tx.jobs.points("j1", 0, 10) == []
 
 
-def test_requests_are_remembered(store: Store) -> None:
+def test_versions_are_kept_beside_the_newest(store: Store) -> None:
+    contents = [replace(content("a1"), content_id=name) for name in ("c1", "c2", "c3")]
+    for number, held in enumerate(contents, 1):
+        with store.write() as tx:
+            tx.datasets.put(replace(dataset(held=held), version=number))
+            tx.datasets.add_version(version(number, held))
     with store.write() as tx:
-        tx.requests.add("☃" * 128, Replay("CreateJob", "f", "job-1"))
+        tx.datasets.put(replace(dataset("other", contents[0]), version=1))
+        tx.datasets.add_version(version(1, contents[0], "other"))
     with store.read() as tx:
-        assert tx.requests.find("☃" * 128) == Replay("CreateJob", "f", "job-1")
+        assert tx.datasets.get("table") == replace(dataset(held=contents[2]), version=3)
+        for number, held in enumerate(contents, 1):
+            assert tx.datasets.version("table", number) == version(number, held)
+        assert tx.datasets.version("table", 4) is tx.datasets.version("table", 2**62) is None
+        expected = [(number, version(number, contents[number - 1])) for number in (3, 2, 1)]
+        assert tx.datasets.versions("table", EVERYTHING) == expected
+        assert tx.datasets.versions("table", Page(1)) == expected[:1]
+        assert tx.datasets.versions("table", Page(1, 3)) == expected[1:2]
+        assert [tx.datasets.holds_content(name) for name in ("c1", "c2", "c3", "a1")] == [
+            True,
+            False,
+            True,
+            False,
+        ]
+
+
+def test_old_versions_of_a_content_are_dropped_and_the_newest_kept(store: Store) -> None:
+    old, new = (replace(content(), content_id=name) for name in ("old", "new"))
+    with store.write() as tx:
+        for name, held in {"again": (old, new, old), "over": (old, new), "only": (old,)}.items():
+            tx.datasets.put(replace(dataset(name, held[-1]), version=len(held)))
+            for number, one in enumerate(held, 1):
+                tx.datasets.add_version(version(number, one, name))
+        tx.datasets.drop_versions("old")
+    with store.read() as tx:
+        left = {
+            name: [number for number, _ in tx.datasets.versions(name, EVERYTHING)]
+            for name in ("again", "over", "only")
+        }
+    assert left == {"again": [3, 2], "over": [2], "only": [1]}
+
+
+def test_a_deleted_dataset_takes_its_versions_along(store: Store) -> None:
+    with store.write() as tx:
+        for name in ("a", "b"):
+            tx.datasets.put(dataset(name, content()))
+            tx.datasets.add_version(version(1, content(), name))
+        tx.datasets.delete("a")
+    with store.write() as tx:
+        assert tx.datasets.version("a", 1) is None
+        assert tx.datasets.version("b", 1) is not None
+        tx.datasets.put(dataset("a"))
+        assert tx.datasets.versions("a", EVERYTHING) == []
+
+
+def test_uploads_are_put_replaced_listed_and_expire(store: Store) -> None:
+    with store.write() as tx:
+        for number in range(3):
+            tx.uploads.put(upload(f"u{number}", expire_time=NOW + number * SECOND, byte_count=2**40))
+    with store.write() as tx:
+        first = tx.uploads.lock("u0")
+        assert first == upload("u0", expire_time=NOW, byte_count=2**40)
+        tx.uploads.put(replace(first, committed=7, expire_time=NOW + 9 * SECOND))
+    with store.read() as tx:
+        assert tx.uploads.get("u0") == replace(first, committed=7, expire_time=NOW + 9 * SECOND)
+        pages = tx.uploads.page(Page(2))
+        pages += tx.uploads.page(Page(2, pages[-1][0]))
+        assert [item.upload_id for _, item in pages] == ["u2", "u1", "u0"]
+        for seconds, over in ((0.999, []), (1, ["u1"]), (2, ["u1", "u2"]), (9, ["u0", "u1", "u2"])):
+            assert [one.upload_id for one in tx.uploads.expired(NOW + seconds * SECOND)] == over
+    with store.write() as tx:
+        tx.uploads.delete("u1")
+    with store.read() as tx:
+        assert tx.uploads.get("u1") is None
+        assert len(tx.uploads.page(EVERYTHING)) == 2
+
+
+@pytest.mark.parametrize("answer", [None, job(), dataset(held=content()), upload()], ids=repr)
+def test_requests_are_remembered_with_their_answers(store: Store, answer: Resource | None) -> None:
+    for request_id in ("☃" * 128, "a\0b"):
+        with store.write() as tx:
+            tx.requests.add(request_id, Replay("CreateJob", "f", answer), NOW)
+        for look in (store.read, store.write):
+            with look() as tx:
+                assert tx.requests.find(request_id) == Replay("CreateJob", "f", answer)
+
+
+def test_old_requests_are_forgotten(store: Store) -> None:
+    with store.write() as tx:
+        for number in range(4):
+            tx.requests.add(f"r{number}", Replay("DeleteJob", "f", None), NOW + number * SECOND)
+    with store.write() as tx:
+        assert tx.requests.forget(NOW + 2 * SECOND) == 2
+    with store.write() as tx:
+        assert [tx.requests.find(f"r{number}") is None for number in range(4)] == [True, True, False, False]
+        assert tx.requests.forget(NOW) == 0
+
+
+def test_one_of_two_that_look_up_a_request_waits_for_the_other(store: Store) -> None:
+    replay = Replay("CreateJob", "f", job())
+
+    def look() -> Replay | None:
+        with store.write() as tx:
+            return tx.requests.find("once")
+
+    with ThreadPoolExecutor(1) as pool:
+        with store.write() as tx:
+            assert tx.requests.find("once") is None
+            other = pool.submit(look)
+            with pytest.raises(NotYet):
+                other.result(0.1)
+            tx.requests.add("once", replay, NOW)
+        assert other.result(10) == replay
+
+
+def test_who_is_alone_keeps_others_of_that_name_out(store: Store) -> None:
+    def enter(name: str) -> Job | None:
+        with store.write() as tx:
+            tx.alone(name)
+            return tx.jobs.get("job-1")
+
+    with ThreadPoolExecutor(2) as pool:
+        with store.write() as tx:
+            tx.alone("room")
+            if not store.quick:  # where writers do not wait for each other anyway
+                assert pool.submit(enter, "other room").result(10) is None
+            other = pool.submit(enter, "room")
+            with pytest.raises(NotYet):
+                other.result(0.1)
+            tx.jobs.add(job())
+        assert other.result(10) == job()
+
+
+LOCKS: dict[str, Callable[[Transaction], object]] = {
+    "datasets": lambda tx: tx.datasets.lock("table"),
+    "jobs": lambda tx: tx.jobs.lock("job-1"),
+    "uploads": lambda tx: tx.uploads.lock("upload-1"),
+}
+CHANGED: dict[str, Any] = {
+    "datasets": replace(dataset(), version=9),
+    "jobs": job(step=9),
+    "uploads": upload(committed=9),
+}
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_what_is_locked_is_seen_by_the_next_as_it_was_left(store: Store, kind: str) -> None:
+    add(store, job())
+    with store.write() as tx:
+        tx.datasets.put(dataset())
+        tx.uploads.put(upload())
+
+    def look() -> object:
+        with store.write() as tx:
+            return LOCKS[kind](tx)
+
+    with ThreadPoolExecutor(1) as pool:
+        with store.write() as tx:
+            LOCKS[kind](tx)
+            other = pool.submit(look)
+            with pytest.raises(NotYet):
+                other.result(0.1)
+            tx.datasets.put(CHANGED["datasets"])
+            tx.uploads.put(CHANGED["uploads"])
+            tx.jobs.update(CHANGED["jobs"])
+        assert other.result(10) == CHANGED[kind]
+
+
+def test_positions_have_64_bits(store: Store, url: str) -> None:
+    tables = ("jobs", "job_history", "datasets", "models", "uploads")
+    database = Database(url)
+    with database.write() as connection:
+        for table in tables:
+            if store.quick:
+                set_last = f"INSERT INTO sqlite_sequence (name, seq) VALUES ('{table}', {2**40})"
+            else:
+                set_last = f"SELECT setval('{table}_position_seq', {2**40})"
+            connection.exec_driver_sql(set_last)
+    database.close()
+    with store.write() as tx:
+        tx.jobs.add(job())
+        tx.jobs.record("job-1", [point(seq=2**40)])
+        tx.datasets.put(dataset())
+        tx.models.add(model())
+        tx.uploads.put(upload())
+    with store.read() as tx:
+        pages = (tx.datasets.page(Page(1)), tx.models.page(Page(1)), tx.uploads.page(Page(1)))
+        found = [page[0][0] for page in (*pages, tx.jobs.page(Page(1), None))]
+        assert [*found, tx.jobs.points("job-1", 0, 1)[0].position] == [2**40 + 1] * 5
+        assert tx.jobs.points("job-1", 2**62, 1) == []
 
 
 def test_eight_writers_lose_no_update(store: Store) -> None:
@@ -252,7 +612,7 @@ def test_eight_writers_lose_no_update(store: Store) -> None:
                 now = tx.jobs.lock("shared")
                 assert now is not None
                 tx.jobs.update(replace(now, losses=now.losses + 1))
-                tx.jobs.add_points("shared", [point(1 + number, writer)])
+                tx.jobs.record("shared", [point(1 + number, writer, seq=1 + number)])
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
@@ -263,17 +623,3 @@ def test_eight_writers_lose_no_update(store: Store) -> None:
         points = tx.jobs.points("shared", 0, 1000)
     for writer in range(8):
         assert [one.step for one in points if one.attempt == writer] == list(range(1, 51))
-
-
-def test_a_full_disk_is_said_and_changes_nothing(store: Store, tmp_path: Path) -> None:
-    """SQLite only: it can be told how large the file may become."""
-    database = Database(f"sqlite:///{tmp_path / 'training.db'}")
-    with database.write() as connection:  # back in the pool, it is the one that is used next
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
-    with pytest.raises(ResourceExhausted) as caught:
-        add(SqlStore(database), *(job(f"j{number}") for number in range(1000)))
-    assert caught.value.reason == "STORAGE_FULL"
-    with store.read() as tx:
-        assert tx.jobs.page(EVERYTHING, None) == []
-    database.close()

@@ -22,10 +22,22 @@ from services.training.domain.dataset import (
     Content,
     Dataset,
     ProfiledColumn,
+    Reading,
+    Version,
 )
 from services.training.domain.hyperparameters import Mlp
-from services.training.domain.job import Job, JobSpec, Source, Task
+from services.training.domain.job import (
+    Checkpoint,
+    Job,
+    JobEvent,
+    JobSpec,
+    Level,
+    MetricPoint,
+    Source,
+    Task,
+)
 from services.training.domain.model import Feature, Model
+from services.training.domain.upload import Upload
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
 LATER = NOW + timedelta(seconds=1)
@@ -34,11 +46,16 @@ LATER = NOW + timedelta(seconds=1)
 @contextmanager
 def sqlite_store(folder: Path) -> Iterator[SqlStore]:
     """A store on an SQLite file of its own, with the schema that the migrations make."""
-    path = folder / "training.db"
-    shutil.copy(_migrated(), path)
-    database = Database(f"sqlite:///{path}")
+    database = Database(sqlite_url(folder))
     yield SqlStore(database)
     database.close()
+
+
+def sqlite_url(folder: Path) -> str:
+    """URL of a new SQLite file in `folder`, with that schema."""
+    path = folder / "training.db"
+    shutil.copy(_migrated(), path)
+    return f"sqlite:///{path}"
 
 
 @cache
@@ -79,13 +96,34 @@ def job(job_id: str = "job-1", sha256: str = "a1", **changes: Any) -> Job:
     return Job(job_id, "A job", spec(sha256), NOW, NOW, **changes)
 
 
-def model(model_id: str = "model-1") -> Model:
+def version(number: int, held: Content, dataset_id: str = "table") -> Version:
+    """A version of that dataset."""
+    return Version(dataset_id, number, held, NOW)
+
+
+def upload(upload_id: str = "upload-1", **changes: Any) -> Upload:
+    """An upload to that dataset, of which nothing has come."""
+    reading = Reading("text/csv", "gzip", (("größe", ColumnType.TEXT),), ("", "n/a"))
+    return Upload(upload_id, "table", reading, NOW, NOW, **{"expire_time": LATER, **changes})
+
+
+def point(step: int = 1, attempt: int = 1, seq: int = 0) -> MetricPoint:
+    """What an attempt reports of a step."""
+    return MetricPoint(attempt, step, step / 10, {"train_loss": 1 / step}, NOW, seq=seq)
+
+
+def event(kind: str = "started", attempt: int = 1, seq: int = 0) -> JobEvent:
+    """What may happen to a job."""
+    return JobEvent(attempt, Level.WARNING, kind, f"It {kind}. ☃", LATER, {"host": "größe"}, seq=seq)
+
+
+def model(model_id: str = "model-1", sha256: str = "a1") -> Model:
     """A model of that job."""
     return Model(
         model_id,
         "A job",
         "job-1",
-        Source("table", "a1"),
+        Source("table", sha256),
         "mlp",
         Task.CLASSIFICATION,
         "kind",
@@ -98,3 +136,9 @@ def model(model_id: str = "model-1") -> Model:
         ("a column was left out",),
         NOW,
     )
+
+
+def checkpoint(step: int, attempt: int = 1, **changes: Any) -> Checkpoint:
+    """A state after `step` steps of ten, as the store knows it."""
+    usual = {"progress": step / 10, "time": NOW, "manifest_sha256": "beef", "byte_count": 1234}
+    return Checkpoint(f"{attempt}-{step}", attempt, step, **{**usual, **changes})

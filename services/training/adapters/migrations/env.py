@@ -1,12 +1,8 @@
-"""Alembic's entry: runs the migrations on the database of the configuration."""
+"""Alembic's entry: runs the migrations in the transaction that `chassis.schema` has begun."""
 
 from alembic import context
-from sqlalchemy import create_engine
 
 from services.training.adapters.store_sql.tables import metadata
 
-engine = create_engine(context.config.get_main_option("sqlalchemy.url", ""))
-with engine.connect() as connection:
-    context.configure(connection=connection, target_metadata=metadata)
-    with context.begin_transaction():
-        context.run_migrations()
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.run_migrations()

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from services.training.domain.dataset import Dataset
+from services.training.application.ports import Resource
+from services.training.domain.dataset import Content, Dataset
 from services.training.domain.hyperparameters import from_json, to_json
 from services.training.domain.job import Job
 from services.training.domain.model import Model
+from services.training.domain.upload import Upload
 
+_contents = TypeAdapter(Content)
 _datasets = TypeAdapter(Dataset)
 _jobs = TypeAdapter(Job)
 _models = TypeAdapter(Model)
+_uploads = TypeAdapter(Upload)
+
+
+def of_content(content: Content) -> dict[str, Any]:
+    """The document of what is in a version."""
+    document: dict[str, Any] = _contents.dump_python(content, mode="json")
+    return document
+
+
+def to_content(document: dict[str, Any]) -> Content:
+    """The inverse of `of_content`."""
+    return _contents.validate_python(document)
 
 
 def of_dataset(dataset: Dataset) -> dict[str, Any]:
@@ -51,3 +67,41 @@ def of_model(model: Model) -> dict[str, Any]:
 def to_model(document: dict[str, Any]) -> Model:
     """The inverse of `of_model`."""
     return _models.validate_python(document)
+
+
+def of_upload(upload: Upload) -> dict[str, Any]:
+    """The document of an upload."""
+    document: dict[str, Any] = _uploads.dump_python(upload, mode="json")
+    return document
+
+
+def to_upload(document: dict[str, Any]) -> Upload:
+    """The inverse of `of_upload`."""
+    return _uploads.validate_python(document)
+
+
+def of_answer(answer: Resource | None) -> dict[str, Any] | None:
+    """The document of what a request was answered, with its kind; None for an empty answer."""
+    match answer:
+        case None:
+            return None
+        case Job():
+            return {"kind": "job", "document": of_job(answer)}
+        case Dataset():
+            return {"kind": "dataset", "document": of_dataset(answer)}
+        case Upload():
+            return {"kind": "upload", "document": of_upload(answer)}
+
+
+def to_answer(document: dict[str, Any] | None) -> Resource | None:
+    """The inverse of `of_answer`."""
+    if document is None:
+        return None
+    return _ANSWERS[document["kind"]](document["document"])
+
+
+_ANSWERS: dict[str, Callable[[dict[str, Any]], Resource]] = {
+    "job": to_job,
+    "dataset": to_dataset,
+    "upload": to_upload,
+}

@@ -1,0 +1,50 @@
+"""Open uploads in SQL."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select
+
+from services.training.adapters.store_sql import documents
+from services.training.adapters.store_sql.statements import by_key, document, newest, put
+from services.training.adapters.store_sql.tables import uploads
+from services.training.application.ports import Page
+from services.training.domain.upload import Upload
+
+_UPLOAD = by_key(uploads, "upload_id")
+_LOCKED = _UPLOAD.with_for_update()
+
+
+class SqlUploads:
+    """See `Uploads`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, upload_id: str) -> Upload | None:
+        found = document(self._connection, _UPLOAD, upload_id)
+        return None if found is None else documents.to_upload(found)
+
+    def lock(self, upload_id: str) -> Upload | None:
+        found = document(self._connection, _LOCKED, upload_id)
+        return None if found is None else documents.to_upload(found)
+
+    def put(self, upload: Upload) -> None:
+        values = {
+            "upload_id": upload.upload_id,
+            "expire_time": upload.expire_time.timestamp(),
+            "document": documents.of_upload(upload),
+        }
+        put(self._connection, uploads, "upload_id", values)
+
+    def delete(self, upload_id: str) -> None:
+        self._connection.execute(delete(uploads).where(uploads.c.upload_id == upload_id))
+
+    def page(self, page: Page) -> list[tuple[int, Upload]]:
+        return newest(self._connection, uploads, select(uploads), page, documents.to_upload)
+
+    def expired(self, now: datetime) -> list[Upload]:
+        over = uploads.c.expire_time <= now.timestamp()
+        statement = select(uploads.c.document).where(over).order_by(uploads.c.position)
+        return [documents.to_upload(found) for found in self._connection.scalars(statement)]

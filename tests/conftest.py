@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.contract.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The one PostgreSQL server of the session. Who stops it starts it again."""
+    from tests.contract.postgres import postgres_server  # noqa: PLC0415 (most folders do without)
+
+    with postgres_server() as server:
+        yield server
