@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from services.training.adapters.ingest import BadRow, read_table, rows_to_table, timestamp_columns
+from services.training.adapters.ingest import BadRow, rows_to_table, timestamp_columns
+from services.training.adapters.ingest.reader import ArrowTable
 from services.training.adapters.ingest.rows import Kind
 from services.training.application.ports import (
     Artifacts,
@@ -13,15 +15,17 @@ from services.training.application.ports import (
     Learned,
     Loop,
     Outcome,
+    UnfitCheckpoint,
     UntrainableData,
 )
 from services.training.compute import model as compute_model
 from services.training.compute.backend import Backend
 from services.training.compute.columns import CategoryColumn
 from services.training.compute.errors import ComputeError
+from services.training.compute.resume import Misfit
 from services.training.compute.table import Table
 from services.training.compute.targets import ClassTarget
-from services.training.compute.trainer import Problem, fit
+from services.training.compute.trainer import MEMORY_BUDGET, Fitted, Problem, fit
 from services.training.domain.job import JobSpec, Source
 from services.training.domain.model import Feature
 
@@ -32,11 +36,20 @@ TIMESTAMPS = "timestamps"
 class ComputeLearner:
     """See `Learner`."""
 
-    def __init__(self, artifacts: Artifacts, backend: Backend) -> None:
+    def __init__(self, artifacts: Artifacts, backend: Backend, memory_budget: int = MEMORY_BUDGET) -> None:
+        """memory_budget: bytes of preprocessed rows that are kept in memory rather than in files."""
         self._artifacts = artifacts
         self._backend = backend
+        self._memory_budget = memory_budget
 
-    def fit(self, spec: JobSpec, loop: Loop) -> Learned:
+    def fit(
+        self,
+        spec: JobSpec,
+        loop: Loop,
+        *,
+        resume: Mapping[str, Any] | None = None,
+        workspace: Path | None = None,
+    ) -> Learned:
         problem = Problem(
             task=spec.task.value,
             target=spec.target,
@@ -47,32 +60,48 @@ class ComputeLearner:
         )
         train, validation, test = (self._table(source) for source in (spec.train, spec.validation, spec.test))
         assert train is not None
+        timestamps = timestamp_columns(self._artifacts.content(spec.train.key))
         try:
-            fitted = fit(problem, train, validation, test, loop, self._backend)
+            fitted = fit(
+                problem,
+                train,
+                validation,
+                test,
+                loop,
+                self._backend,
+                resume=resume,
+                start=self._start(spec.warm_start_model_id, timestamps),
+                workspace=workspace,
+                memory_budget=self._memory_budget,
+            )
+        except Misfit as error:
+            raise UnfitCheckpoint(error.problem) from error
         except ComputeError as error:
             raise UntrainableData(str(error)) from error
         if fitted.model is None:
             return Learned(stopped=True, samples=fitted.samples)
-        timestamps = timestamp_columns(self._artifacts.content(spec.train.sha256))
-        return Learned(
-            stopped=False,
-            arrays=fitted.model.arrays(),
-            metadata={**fitted.model.metadata(), TIMESTAMPS: timestamps},
-            weights_sha256=compute_model.weights_sha256(fitted.model.arrays()),
-            features=tuple(_features(fitted.model)),
-            classes=_classes(fitted.model),
-            warnings=fitted.model.warnings,
-            validation_metrics=fitted.validation_metrics,
-            test_metrics=fitted.test_metrics,
-            samples=fitted.samples,
-        )
+        return _learned(fitted.model, fitted, timestamps)
 
     def restore(self, model_id: str) -> RestoredModel:
         arrays, metadata = self._artifacts.load_model(model_id)
         return RestoredModel(compute_model.TrainedModel.restore(metadata, arrays), metadata[TIMESTAMPS])
 
+    def _start(self, model_id: str, timestamps: Sequence[str]) -> compute_model.TrainedModel | None:
+        """The model to start from; raises UntrainableData when it is gone, or took numbers for times."""
+        if not model_id:
+            return None
+        try:
+            arrays, metadata = self._artifacts.load_model(model_id)
+        except FileNotFoundError as error:
+            raise UntrainableData(f"The model to start from, {model_id}, is not there any more.") from error
+        model = compute_model.TrainedModel.restore(metadata, arrays)
+        for name in _kinds(model):
+            if (name in metadata[TIMESTAMPS]) != (name in timestamps):
+                raise UntrainableData(f"{name}: a point in time here or in the model to start from, not both")
+        return model
+
     def _table(self, source: Source | None) -> Table | None:
-        return read_table(self._artifacts.content(source.sha256)) if source else None
+        return ArrowTable(self._artifacts.content(source.key)) if source else None
 
 
 class RestoredModel:
@@ -96,6 +125,22 @@ class RestoredModel:
             Outcome(value, dict(zip(predicted.classes, row, strict=True)))
             for value, row in zip(values, shares, strict=True)
         ]
+
+
+def _learned(model: compute_model.TrainedModel, fitted: Fitted, timestamps: Sequence[str]) -> Learned:
+    arrays = model.arrays()
+    return Learned(
+        stopped=False,
+        arrays=arrays,
+        metadata={**model.metadata(), TIMESTAMPS: list(timestamps)},
+        weights_sha256=compute_model.weights_sha256(arrays),
+        features=tuple(_features(model)),
+        classes=_classes(model),
+        warnings=model.warnings,
+        validation_metrics=fitted.validation_metrics,
+        test_metrics=fitted.test_metrics,
+        samples=fitted.samples,
+    )
 
 
 def _features(model: compute_model.TrainedModel) -> list[Feature]:

@@ -10,12 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from services.training.compute.errors import ComputeError
-from services.training.compute.table import Categories, Column, FloatArray
+from services.training.compute.moments import Moments
+from services.training.compute.occurrences import Occurrences
+from services.training.compute.table import Categories, Column
 
 # A standardised training value is at most √(n − 1), so none of fewer than 10⁸ rows is ever cut; a wild value
 # at prediction time stays a number that float32 products can bear.
 FARTHEST = 1e4
 MOST_CATEGORIES = 1000
+# For counting the values of a column of text.
+COUNTING_BYTES = 64 << 20
 
 
 class Unusable(Exception):
@@ -26,7 +30,8 @@ class Unusable(Exception):
 class NumericColumn:
     """(value − mean) · inverse_scale, within ±FARTHEST; 0 throughout when the column was constant.
 
-    A value that is missing or not finite becomes the mean, 0. When fit saw one, a second output marks it, 1.
+    A value that is missing or not finite becomes the mean, 0. When fit saw one, a second output marks it, 1:
+    that is what `indicator` says.
     """
 
     name: str
@@ -34,33 +39,22 @@ class NumericColumn:
     inverse_scale: float
     indicator: bool
 
-    @classmethod
-    def fit(cls, name: str, column: Column) -> NumericColumn:
-        """Raises Unusable when there is no finite value."""
-        values = _numeric(name, column)
-        finite = values[np.isfinite(values)]
-        if not finite.size:
-            raise Unusable("has no value in the training rows")
-        mean, spread = _moments(finite)
-        largest = float(np.abs(finite).max())
-        constant = spread <= max(1e-14 * largest, 1e-300)
-        return cls(name, mean, 0.0 if constant else 1 / spread, finite.size < values.size)
-
     @property
     def width(self) -> int:
         return 2 if self.indicator else 1
 
-    def write(self, column: Column, out: npt.NDArray[np.float32]) -> None:
-        """Sets `out` (n, width)."""
+    def pack(self, column: Column) -> npt.NDArray[np.float32]:
+        """(n,): the standardised value; where there is none, NaN if that is marked, else 0."""
         values = _numeric(self.name, column)
         known = np.isfinite(values)
-        out[:, 0] = 0
+        packed = np.zeros(len(values), np.float32)
         if self.inverse_scale:
             with np.errstate(over="ignore"):
                 standard = (np.where(known, values, self.mean) - self.mean) * self.inverse_scale
-            out[:, 0] = np.clip(standard, -FARTHEST, FARTHEST)
+            packed[:] = np.clip(standard, -FARTHEST, FARTHEST)
         if self.indicator:
-            out[:, 1] = ~known
+            packed[~known] = np.nan
+        return packed
 
     def metadata(self) -> dict[str, Any]:
         """All but the two numbers, which are kept with the arrays."""
@@ -80,39 +74,19 @@ class CategoryColumn:
     other: bool
     missing: bool
 
-    @classmethod
-    def fit(cls, name: str, column: Column) -> CategoryColumn:
-        """Keeps the MOST_CATEGORIES most frequent values; of equally frequent ones, the first as text.
-
-        Raises Unusable when there is no value, or every row has its own.
-        """
-        column = _categorical(name, column)
-        present = column.codes[column.codes >= 0]
-        counts = np.bincount(present, minlength=len(column.vocabulary))
-        occurring = [(-int(counts[code]), column.vocabulary[code]) for code in np.flatnonzero(counts)]
-        if not occurring:
-            raise Unusable("has no value in the training rows")
-        if len(occurring) == len(present):
-            raise Unusable("has a value of its own in every training row, like an identifier")
-        kept = tuple(text for _, text in sorted(occurring)[:MOST_CATEGORIES])
-        return cls(name, kept, len(occurring) > len(kept), len(present) < len(column))
-
     @property
     def width(self) -> int:
         return len(self.kept) + self.other + self.missing
 
-    def write(self, column: Column, out: npt.NDArray[np.float32]) -> None:
-        """Sets `out` (n, width)."""
+    def pack(self, column: Column) -> npt.NDArray[np.float32]:
+        """(n,): which output is 1, or −1 for none."""
         column = _categorical(self.name, column)
         position = {text: slot for slot, text in enumerate(self.kept)}
         elsewhere = len(self.kept) if self.other else -1
         slots = [position.get(text, elsewhere) for text in column.vocabulary]
         # The last entry is what code −1 picks.
         slots.append(len(self.kept) + self.other if self.missing else -1)
-        chosen = np.array(slots)[column.codes]
-        rows = np.flatnonzero(chosen >= 0)
-        out[:] = 0
-        out[rows, chosen[rows]] = 1
+        return np.array(slots, np.float32)[column.codes]
 
     def metadata(self) -> dict[str, Any]:
         """All of it."""
@@ -120,9 +94,63 @@ class CategoryColumn:
         return {**found, "other": self.other, "missing": self.missing}
 
 
-def fit_column(name: str, column: Column) -> NumericColumn | CategoryColumn:
-    """The column's kind is what it holds at fit. Raises Unusable."""
-    return (CategoryColumn if isinstance(column, Categories) else NumericColumn).fit(name, column)
+class NumericFit:
+    """Learns a column of numbers from blocks of its training rows."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._rows = 0
+        self._moments = Moments()
+
+    def add(self, column: Column) -> None:
+        """Takes the next rows."""
+        values = _numeric(self._name, column)
+        self._rows += len(values)
+        known = np.isfinite(values)
+        self._moments.add(values if known.all() else values[known])
+
+    def column(self) -> NumericColumn:
+        """Raises Unusable when there is no finite value."""
+        found = self._moments
+        if not found.count:
+            raise Unusable("has no value in the training rows")
+        constant = found.spread <= max(1e-14 * found.largest, 1e-300)
+        inverse_scale = 0.0 if constant else 1 / found.spread
+        return NumericColumn(self._name, found.mean, inverse_scale, found.count < self._rows)
+
+
+class CategoryFit:
+    """Learns a column of text from blocks of its training rows."""
+
+    def __init__(self, name: str, room: int) -> None:
+        self._name = name
+        self._rows = self._present = 0
+        self._seen = Occurrences(room)
+
+    def add(self, column: Column) -> None:
+        """Takes the next rows."""
+        column = _categorical(self._name, column)
+        present = column.codes[column.codes >= 0]
+        self._rows, self._present = self._rows + len(column), self._present + len(present)
+        counts = np.bincount(present, minlength=len(column.vocabulary))
+        codes = np.flatnonzero(counts)
+        self._seen.add([column.vocabulary[code] for code in codes], counts[codes].tolist())
+
+    def column(self) -> CategoryColumn:
+        """Keeps the MOST_CATEGORIES most frequent values; of equally frequent ones, the first as text.
+
+        Raises Unusable when there is no value, or (nearly) every row has its own.
+        """
+        if not self._present:
+            raise Unusable("has no value in the training rows")
+        forgotten = self._seen.forgotten
+        # Once some are forgotten, a value with no higher count than that may be any of the rare ones.
+        occurring = [(-count, text) for text, count in self._seen.counts.items() if count > forgotten]
+        if not occurring or len(occurring) == self._present:
+            raise Unusable("has a value of its own in (nearly) every training row, like an identifier")
+        kept = tuple(text for _, text in sorted(occurring)[:MOST_CATEGORIES])
+        other = forgotten > 0 or len(occurring) > len(kept)
+        return CategoryColumn(self._name, kept, other, self._present < self._rows)
 
 
 def restore_column(
@@ -135,7 +163,7 @@ def restore_column(
     return CategoryColumn(metadata["name"], kept, metadata["other"], metadata["missing"])
 
 
-def _numeric(name: str, column: Column) -> FloatArray:
+def _numeric(name: str, column: Column) -> npt.NDArray[np.float64]:
     if isinstance(column, Categories):
         raise ComputeError(name, "holds text, but held numbers in training")
     return np.asarray(column, np.float64)
@@ -145,10 +173,3 @@ def _categorical(name: str, column: Column) -> Categories:
     if not isinstance(column, Categories):
         raise ComputeError(name, "holds numbers, but held text in training")
     return column
-
-
-def _moments(values: FloatArray) -> tuple[float, float]:
-    """Mean and standard deviation, of values scaled to at most 1: squares of huge ones would overflow."""
-    largest = float(np.abs(values).max()) or 1.0
-    scaled = values / largest
-    return float(scaled.mean()) * largest, float(scaled.std()) * largest

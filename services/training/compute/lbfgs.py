@@ -7,13 +7,15 @@ quasi-Newton methods", 2013: short, and enough to keep every update positive.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from services.training.compute.loop import State
+from services.training.compute.resume import fitting, misfit
 
 Vector: TypeAlias = npt.NDArray[np.float64]
 Objective: TypeAlias = Callable[[Vector], tuple[float, Vector]]
@@ -38,35 +40,73 @@ class Point:
         return float(np.abs(self.gradient).max(initial=0.0))
 
 
+@dataclass(frozen=True)
+class Walk:
+    """How far a search has come: everything that it needs to go on.
+
+    pairs: the last moves and the changes of the gradient along them, oldest first.
+    """
+
+    point: Point
+    pairs: tuple[tuple[Vector, Vector], ...] = ()
+    iteration: int = 0
+
+    def after(self, point: Point) -> Walk:
+        """One iteration further."""
+        move, change = point.x - self.point.x, point.gradient - self.point.gradient
+        pairs = self.pairs
+        # Rounding can break the curvature that the search asked for; such a pair would spoil the estimate.
+        if move @ change > 1e-10 * float(change @ change):
+            pairs = (*pairs, (move, change))[-_MEMORY:]
+        return Walk(point, pairs, self.iteration + 1)
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """As arrays whose shapes depend on the number of variables alone."""
+        point, size = self.point, len(self.point.x)
+        moves, changes = np.zeros((_MEMORY, size)), np.zeros((_MEMORY, size))
+        for row, (move, change) in enumerate(self.pairs):
+            moves[row], changes[row] = move, change
+        counts = {"iteration": np.array(self.iteration), "pairs": np.array(len(self.pairs))}
+        found = {"point": point.x, "value": np.array(point.value), "gradient": point.gradient}
+        return {**found, "moves": moves, "changes": changes, **counts}
+
+    @classmethod
+    def restore(cls, state: State, size: int) -> Walk:
+        """The inverse of `state()`; raises ComputeError unless it is of a search over `size` variables."""
+        arrays = fitting(state, cls(Point(np.zeros(size), 0.0, np.zeros(size))).state())
+        count = int(arrays["pairs"])
+        if not 0 <= count <= _MEMORY:
+            raise misfit(f"it has {count} pairs")
+        point = Point(arrays["point"], float(arrays["value"]), arrays["gradient"])
+        pairs = zip(arrays["moves"][:count], arrays["changes"][:count], strict=True)
+        return cls(point, tuple(pairs), int(arrays["iteration"]))
+
+
 def minimise(
     objective: Objective,
-    start: Vector,
+    walk: Walk,
     max_iterations: int,
     tolerance: float,
-    on_iteration: Callable[[int, Point], bool],
-) -> Point:
-    """Walks down from `start` until `slope` ≤ `tolerance`, or no step of the search lowers the value.
+    on_iteration: Callable[[Walk], bool],
+) -> Walk:
+    """Walks down until `slope` ≤ `tolerance`, or no step of the search lowers the value.
 
-    on_iteration: told the iterations done and the point reached; true ends the walk.
+    max_iterations: of the whole walk, those that `walk` has behind it included.
+    on_iteration: told how far it has come; true ends the walk.
     """
-    point = Point(start, *objective(start))
-    pairs: deque[tuple[Vector, Vector]] = deque(maxlen=_MEMORY)
-    for iteration in range(max_iterations):
-        if point.slope <= tolerance:
-            break
-        direction = -_two_loops(point.gradient, pairs)
-        first = 1.0 if pairs else min(1.0, 1.0 / float(np.linalg.norm(point.gradient)))
-        found = _search(objective, point, direction, first)
+    while walk.iteration < max_iterations and walk.point.slope > tolerance:
+        direction = -_two_loops(walk.point.gradient, walk.pairs)
+        first = 1.0 if walk.pairs else min(1.0, 1.0 / float(np.linalg.norm(walk.point.gradient)))
+        found = _search(objective, walk.point, direction, first)
         if found is None:
             break
-        _remember(pairs, point, found)
-        point = found
-        if on_iteration(iteration + 1, point):
+        walk = walk.after(found)
+        if on_iteration(walk):
             break
-    return point
+    return walk
 
 
-def _two_loops(gradient: Vector, pairs: deque[tuple[Vector, Vector]]) -> Vector:
+def _two_loops(gradient: Vector, pairs: Sequence[tuple[Vector, Vector]]) -> Vector:
     """The inverse Hessian's estimate times `gradient`."""
     if not pairs:
         return gradient
@@ -80,13 +120,6 @@ def _two_loops(gradient: Vector, pairs: deque[tuple[Vector, Vector]]) -> Vector:
     for (move, change), weight in zip(pairs, reversed(weights), strict=True):
         result += (weight - float(change @ result / (change @ move))) * move
     return result
-
-
-def _remember(pairs: deque[tuple[Vector, Vector]], before: Point, after: Point) -> None:
-    move, change = after.x - before.x, after.gradient - before.gradient
-    # Rounding can break the curvature that the search asked for; such a pair would spoil the estimate.
-    if move @ change > 1e-10 * float(change @ change):
-        pairs.append((move, change))
 
 
 def _search(objective: Objective, point: Point, direction: Vector, first: float) -> Point | None:

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+State: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
+Snapshot: TypeAlias = Callable[[], State]
 
 
 class Loop(Protocol):
     """What training tells its surroundings, and the one thing that it asks of them."""
 
     def report(self, step: int, progress: float, metrics: Mapping[str, float]) -> None:
-        """Takes one point of every metric. `step` and `progress` (0 to 1) never fall within one fit."""
+        """Takes one point of every metric. `step` and `progress` (0 to 1) never fall within one fit.
 
-    def checkpoint(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        """Takes what a resume needs. The arrays may change after the call: copy or write them in it."""
+        A resumed fit goes on with the points that the uninterrupted one would have reported after its
+        checkpoint.
+        """
+
+    def checkpoint(self, step: int, snapshot: Snapshot) -> None:
+        """Offered after every optimiser step, so it must cost next to nothing.
+
+        Whoever wants a checkpoint calls `snapshot` inside this call and gets everything that a resume needs.
+        The arrays may change after the call: copy or write them in it. After it comes `should_stop`. A fit
+        that is told to stop elsewhere, in a long pass over the data, first offers its last state again.
+        """
 
     def should_stop(self) -> bool:
-        """Asked at every optimiser step, so it must be cheap. Once true, the fit ends without a model."""
+        """Asked at every step and at every block of a long pass, so it must be cheap.
+
+        Once true, the fit ends without a model.
+        """
 
 
 class NullLoop:
@@ -28,8 +43,42 @@ class NullLoop:
     def report(self, step: int, progress: float, metrics: Mapping[str, float]) -> None:
         pass
 
-    def checkpoint(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    def checkpoint(self, step: int, snapshot: Snapshot) -> None:
         pass
 
     def should_stop(self) -> bool:
         return False
+
+
+class Stopped(Exception):
+    """Carries `should_stop` out of the middle of a pass over the data."""
+
+
+class Offering:
+    """Keeps the promise of `Loop.checkpoint` on a stop in the middle of a pass, for the loop it wraps."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._last: tuple[int, Snapshot] | None = None
+        self._fresh = False
+
+    def report(self, step: int, progress: float, metrics: Mapping[str, float]) -> None:
+        self._loop.report(step, progress, metrics)
+
+    def checkpoint(self, step: int, snapshot: Snapshot) -> None:
+        self._last, self._fresh = (step, snapshot), True
+        self._loop.checkpoint(step, snapshot)
+
+    def should_stop(self) -> bool:
+        fresh, self._fresh = self._fresh, False
+        if not self._loop.should_stop():
+            return False
+        last, self._last = self._last, None
+        if last and not fresh:
+            self._loop.checkpoint(*last)
+        return True
+
+    def go_on(self) -> None:
+        """Raises Stopped when the loop says stop."""
+        if self.should_stop():
+            raise Stopped

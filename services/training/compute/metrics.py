@@ -2,70 +2,170 @@
 
 from __future__ import annotations
 
+from math import sqrt
+
 import numpy as np
 import numpy.typing as npt
 
+from services.training.compute.moments import Moments
 from services.training.compute.table import FloatArray, IntArray
+
+# Scores that are kept for the exact area under the curve.
+_MOST_SCORES = 1 << 25
+
+
+class ClassificationScore:
+    """Takes predictions a block at a time. Codes and probabilities are as `classification_metrics` has them.
+
+    rows: how many there will be.
+    """
+
+    def __init__(self, rows: int, classes: int) -> None:
+        self._rows = 0
+        self._loss = 0.0
+        self._true, self._guessed, self._hit = np.zeros((3, classes), np.int64)
+        # Of two classes, one curve is the mirror of the other.
+        columns = 1 if classes == 2 else classes
+        kept = rows * columns <= _MOST_SCORES
+        self._curves: _Kept | _Counted = (_Kept if kept else _Counted)(rows, columns)
+
+    def add(self, truth: IntArray, probabilities: FloatArray) -> None:
+        """Takes the next rows."""
+        classes = len(self._true)
+        predicted = probabilities.argmax(axis=1)
+        self._rows += len(truth)
+        self._loss += _losses(truth, probabilities)
+        self._true += np.bincount(truth, minlength=classes)
+        self._guessed += np.bincount(predicted, minlength=classes)
+        self._hit += np.bincount(truth[truth == predicted], minlength=classes)
+        self._curves.add(truth, probabilities)
+
+    def metrics(self) -> dict[str, float]:
+        """Of all rows so far; empty without any."""
+        if not self._rows:
+            return {}
+        either = self._true + self._guessed
+        seen = either > 0
+        found = {
+            "accuracy": float(self._hit.sum() / self._rows),
+            "log_loss": self._loss / self._rows,
+            "f1": float((2 * self._hit[seen] / either[seen]).mean()),
+        }
+        if (self._true == 0).any():
+            return found
+        return found | {"roc_auc": float(np.mean(self._curves.areas()))}
+
+
+class RegressionScore:
+    """Takes predictions a block at a time."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._square = self._absolute = 0.0
+        self._truth = Moments()
+
+    def add(self, truth: FloatArray, predicted: FloatArray) -> None:
+        """Takes the next rows."""
+        values = np.asarray(truth, np.float64)
+        errors = np.asarray(predicted, np.float64) - values
+        self._rows += len(values)
+        self._square += float(errors @ errors)
+        self._absolute += float(np.abs(errors).sum())
+        self._truth.add(values)
+
+    def metrics(self) -> dict[str, float]:
+        """Of all rows so far; empty without any."""
+        if not self._rows:
+            return {}
+        found = {"rmse": sqrt(self._square / self._rows), "mae": self._absolute / self._rows}
+        spread = self._truth.squares
+        return found | {"r2": 1 - self._square / spread} if spread > 0 else found
 
 
 def classification_metrics(truth: IntArray, probabilities: FloatArray) -> dict[str, float]:
     """accuracy, log_loss, f1 (macro) and, where defined, roc_auc. Empty without rows.
 
     truth: (n,) codes; probabilities: (n, classes), rows summing to 1.
+
+    log_loss: mean −log of the probability given to the true class, taken as at least float32's epsilon.
+    f1: the mean over the classes that occur in truth or prediction; 0 for one never hit.
+    roc_auc: of the second of two classes, else the mean of one class against the rest; left out when a class
+    has no rows. Of more than 33 million scores it is good to a thousandth.
     """
-    if not len(truth):
-        return {}
-    predicted = probabilities.argmax(axis=1)
-    found = {
-        "accuracy": float((predicted == truth).mean()),
-        "log_loss": log_loss(truth, probabilities),
-        "f1": f1(truth, predicted),
-    }
-    area = roc_auc(truth, probabilities)
-    return found if area is None else found | {"roc_auc": area}
+    score = ClassificationScore(*probabilities.shape)
+    score.add(truth, probabilities)
+    return score.metrics()
 
 
 def regression_metrics(truth: FloatArray, predicted: FloatArray) -> dict[str, float]:
     """rmse, mae and, unless the truth is constant, r2; in the target's units. Empty without rows."""
-    if not len(truth):
-        return {}
-    errors = np.asarray(predicted, np.float64) - truth
-    found = {"rmse": float(np.sqrt((errors**2).mean())), "mae": float(np.abs(errors).mean())}
-    spread = float(((truth - truth.mean()) ** 2).sum())
-    return found | {"r2": 1 - float((errors**2).sum()) / spread} if spread > 0 else found
+    score = RegressionScore()
+    score.add(truth, predicted)
+    return score.metrics()
 
 
-def log_loss(truth: IntArray, probabilities: FloatArray) -> float:
-    """Mean −log of the probability given to the true class, which is taken as at least float32's epsilon."""
+def _losses(truth: IntArray, probabilities: FloatArray) -> float:
     picked = probabilities[np.arange(len(truth)), truth].astype(np.float64)
-    return float(-np.log(np.maximum(picked, np.finfo(np.float32).eps)).mean())
+    return float(-np.log(np.maximum(picked, np.finfo(np.float32).eps)).sum())
 
 
-def f1(truth: IntArray, predicted: IntArray) -> float:
-    """The mean of each class's F1, over the classes that occur in either; 0 for one never hit."""
-    size = int(max(truth.max(), predicted.max())) + 1
-    true, guessed = np.bincount(truth, minlength=size), np.bincount(predicted, minlength=size)
-    hit = np.bincount(truth[truth == predicted], minlength=size)
-    seen = true + guessed > 0
-    return float((2 * hit[seen] / (true + guessed)[seen]).mean())
+class _Kept:
+    """Keeps every score, for exact areas under the curves."""
 
+    def __init__(self, rows: int, columns: int) -> None:
+        self._truth = np.empty(rows, np.int16)
+        self._scores = np.empty((columns, rows))
+        self._rows = 0
 
-def roc_auc(truth: IntArray, probabilities: FloatArray) -> float | None:
-    """Area under the ROC curve: of the second of two classes, else the mean of one class against the rest.
+    def add(self, truth: IntArray, probabilities: FloatArray) -> None:
+        columns, rows = len(self._scores), slice(self._rows, self._rows + len(truth))
+        self._truth[rows] = truth
+        self._scores[:, rows] = probabilities[:, -columns:].T
+        self._rows += len(truth)
 
-    None when some class has no rows.
-    """
-    classes = probabilities.shape[1]
-    if np.bincount(truth, minlength=classes).min() == 0:
-        return None
-    scored = range(1, 2) if classes == 2 else range(classes)
-    return float(np.mean([_area(truth == c, probabilities[:, c]) for c in scored]))
+    def areas(self) -> list[float]:
+        """Mann-Whitney statistics: how often a positive row scores above a negative one; ties count half."""
+        first = 1 if len(self._scores) == 1 else 0
+        return [_area(self._truth == code, scores) for code, scores in enumerate(self._scores, first)]
 
 
 def _area(positive: npt.NDArray[np.bool_], scores: FloatArray) -> float:
-    """The Mann-Whitney statistic: how often a positive row scores above a negative one; ties count half."""
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    hits = int(positive.sum())
-    misses = len(positive) - hits
-    return float((ranks[positive].sum() - hits * (hits + 1) / 2) / (hits * misses))
+    above, below = np.sort(scores[positive]), np.sort(scores[~positive])
+    ahead = 0
+    for start in range(0, len(above), 1 << 20):
+        block = above[start : start + (1 << 20)]
+        ahead += sum(int(np.searchsorted(below, block, side).sum()) for side in ("left", "right"))
+    return ahead / 2 / (len(above) * len(below))
+
+
+class _Counted:
+    """Counts the scores of each class in bins, narrow towards 0 and 1; those in one bin count as ties."""
+
+    _BINS = 4096
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self._counts = np.zeros((columns, self._BINS), np.int64)
+        self._positive = np.zeros((columns, self._BINS), np.int64)
+
+    def add(self, truth: IntArray, probabilities: FloatArray) -> None:
+        columns = len(self._counts)
+        bins = self._bins(probabilities[:, -columns:])
+        for column, found in enumerate(bins.T):
+            self._counts[column] += np.bincount(found, minlength=self._BINS)
+        rows = np.arange(len(truth)) if columns > 1 else np.flatnonzero(truth)
+        own = truth[rows] if columns > 1 else np.zeros(len(rows), np.int64)
+        np.add.at(self._positive, (own, bins[rows, own]), 1)
+
+    def areas(self) -> list[float]:
+        """As those of `_Kept`."""
+        negative = self._counts - self._positive
+        below = np.cumsum(negative, axis=1) - negative / 2
+        pairs = self._positive.sum(axis=1) * negative.sum(axis=1).astype(np.float64)
+        areas: list[float] = ((self._positive * below).sum(axis=1) / pairs).tolist()
+        return areas
+
+    def _bins(self, scores: FloatArray) -> IntArray:
+        odds = np.log(np.maximum(scores, 1e-18)) - np.log(np.maximum(1 - scores, 1e-18))
+        # ±42 is what those floors come to.
+        bins: IntArray = ((odds + 42) * (self._BINS / 84)).astype(np.intp).clip(0, self._BINS - 1)
+        return bins

@@ -14,7 +14,7 @@ from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.base import Arrays, Matrix
 from services.training.compute.estimators.registry import estimator
 from services.training.compute.preprocessing import Preprocessor
-from services.training.compute.table import Table
+from services.training.compute.table import Columns
 from services.training.compute.targets import ClassTarget, Target, ValueTarget, restore_target
 from services.training.domain.hyperparameters import Hyperparameters, from_json, to_json
 
@@ -49,7 +49,7 @@ class TrainedModel:
         """What the caller should know about the columns: those left out, those without effect."""
         return self.preprocessor.warnings
 
-    def predict(self, table: Table) -> Predictions:
+    def predict(self, table: Columns) -> Predictions:
         """Predicts every row. A row's prediction does not depend on the others, up to rounding.
 
         Raises ComputeError naming a feature column that is missing or of the wrong kind.

@@ -1,23 +1,66 @@
-"""A table's feature columns as one float32 matrix."""
+"""A table's feature columns as one float32 matrix.
+
+There are two forms of it. Packed, a row has one number for each column; for a category it is the number of an
+output. Expanded, it has all the inputs that a model takes. What does not fit memory is stored packed, because
+a column of a thousand categories would otherwise take a thousand times the room.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from services.training.compute.columns import (
+    COUNTING_BYTES,
     CategoryColumn,
+    CategoryFit,
     NumericColumn,
+    NumericFit,
     Unusable,
-    fit_column,
     restore_column,
 )
 from services.training.compute.errors import ComputeError
-from services.training.compute.table import Table, row_count
+from services.training.compute.table import Categories, Columns, row_count
+
+Matrix: TypeAlias = npt.NDArray[np.float32]
+Positions: TypeAlias = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """From packed rows to a model's inputs, of which there are `width`.
+
+    numbers, categories: positions of such columns in a packed row. number_outputs, first_outputs: where each
+    one's output, or the first of its outputs, is. marked: which of the numbers have a mark for missing ones,
+    in the output after their own.
+    """
+
+    width: int
+    numbers: Positions
+    number_outputs: Positions
+    marked: Positions
+    categories: Positions
+    first_outputs: Positions
+
+    def __call__(self, packed: Matrix, out: Matrix | None = None) -> Matrix:
+        """(m, width), in `out` or a new array."""
+        if out is None:
+            out = np.empty((len(packed), self.width), np.float32)
+        out[:] = 0
+        values = packed[:, self.numbers]
+        missing = np.isnan(values)
+        out[:, self.number_outputs] = np.where(missing, 0, values)
+        out[:, self.number_outputs[self.marked] + 1] = missing[:, self.marked]
+        chosen = packed[:, self.categories].astype(np.intp)
+        rows, columns = np.nonzero(chosen >= 0)
+        out[rows, self.first_outputs[columns] + chosen[rows, columns]] = 1
+        return out
 
 
 @dataclass(frozen=True)
@@ -31,12 +74,16 @@ class Preprocessor:
     warnings: tuple[str, ...]
 
     @classmethod
-    def fit(cls, table: Table, features: Sequence[str]) -> Preprocessor:
-        """Learns from the training rows. Raises ComputeError when no column is left to learn from."""
+    def fit(cls, blocks: Iterable[Columns], features: Sequence[str]) -> Preprocessor:
+        """Learns from blocks of the training rows, reading them once.
+
+        Raises ComputeError when no column is left to learn from.
+        """
+        fits = _learn(blocks, features) if features else {}
         columns, warnings = [], []
-        for name in features:
+        for name, fit in fits.items():
             try:
-                columns.append(fit_column(name, table[name]))
+                columns.append(fit.column())
             except Unusable as reason:
                 warnings.append(f"column {name!r} {reason}; it is left out")
         if not columns:
@@ -49,24 +96,49 @@ class Preprocessor:
         return cls(tuple(columns), tuple(warnings))
 
     @property
+    def names(self) -> list[str]:
+        """Of the columns that are used."""
+        return [column.name for column in self.columns]
+
+    @cached_property
     def width(self) -> int:
-        """d: how many numbers a row becomes."""
+        """d: how many inputs a row becomes."""
         return sum(column.width for column in self.columns)
 
-    def transform(self, table: Table) -> npt.NDArray[np.float32]:
-        """(n, width) float32, always finite. Other columns of `table` are not looked at.
+    @cached_property
+    def expansion(self) -> Expansion | None:
+        """What makes inputs of packed rows; None where they are the same."""
+        first = np.array([0, *accumulate(column.width for column in self.columns)][:-1], np.intp)
+        numeric = [i for i, c in enumerate(self.columns) if isinstance(c, NumericColumn)]
+        marked = [i for i, n in enumerate(numeric) if self.columns[n].width == 2]
+        if len(numeric) == len(self.columns) and not marked:
+            return None
+        categories = [i for i, c in enumerate(self.columns) if isinstance(c, CategoryColumn)]
+        numbers, texts, marks = (np.array(found, np.intp) for found in (numeric, categories, marked))
+        return Expansion(self.width, numbers, first[numbers], marks, texts, first[texts])
+
+    def pack(self, block: Columns) -> Matrix:
+        """(n, columns). Raises as `transform`."""
+        self.check(block)
+        out = np.empty((row_count(block), len(self.columns)), np.float32)
+        for position, column in enumerate(self.columns):
+            out[:, position] = column.pack(block[column.name])
+        return out
+
+    def transform(self, block: Columns) -> Matrix:
+        """(n, width), always finite. Other columns of `block` are not looked at.
 
         Raises ComputeError naming a column that is not there, or is text where it was numbers or the reverse.
         """
+        packed = self.pack(block)
+        return self.expansion(packed) if self.expansion else packed
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raises ComputeError naming a column that is not among `names`."""
+        there = set(names)
         for column in self.columns:
-            if column.name not in table:
+            if column.name not in there:
                 raise ComputeError(column.name, "the column is missing")
-        out = np.empty((row_count(table), self.width), np.float32)
-        start = 0
-        for column in self.columns:
-            column.write(table[column.name], out[:, start : start + column.width])
-            start += column.width
-        return out
 
     def arrays(self) -> dict[str, npt.NDArray[np.float64]]:
         """The learned numbers; one entry per column, 0 where the column is not numeric."""
@@ -89,3 +161,16 @@ class Preprocessor:
         triples = zip(metadata["columns"], means, inverse_scales, strict=True)
         columns = tuple(restore_column(*triple) for triple in triples)
         return cls(columns, tuple(metadata["warnings"]))
+
+
+def _learn(blocks: Iterable[Columns], features: Sequence[str]) -> dict[str, NumericFit | CategoryFit]:
+    """A column's kind is what it holds in the first block."""
+    fits: dict[str, NumericFit | CategoryFit] = {}
+    for block in blocks:
+        if not fits:
+            texts = [name for name in features if isinstance(block[name], Categories)]
+            room = COUNTING_BYTES // max(1, len(texts))
+            fits = {name: CategoryFit(name, room) if name in texts else NumericFit(name) for name in features}
+        for name, fit in fits.items():
+            fit.add(block[name])
+    return fits

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -10,63 +11,92 @@ import numpy.typing as npt
 from services.training.compute.errors import ComputeError
 from services.training.compute.table import IntArray
 
+# The part of each row, (n,) int8: a thirtieth of what lists of row numbers and their shuffling would take.
+Parts: TypeAlias = npt.NDArray[np.int8]
+TRAIN, VALIDATION, TEST = range(3)
+
 # A class with fewer rows stays in training whole: one row tells nothing about how well it is predicted.
 _RARE = 3
-
-
-@dataclass(frozen=True)
-class Split:
-    """Disjoint row numbers that together are all rows; each ascending."""
-
-    train: IntArray
-    validation: IntArray
-    test: IntArray
+_BLOCK_ROWS = 65_536
+# What NumPy's hypergeometric distribution bears.
+_MOST_ROWS = 10**9
 
 
 def split(
-    rows: int, validation: float, test: float, seed: int, classes: npt.NDArray[np.int64] | None = None
-) -> Split:
+    rows: int,
+    validation: float,
+    test: float,
+    seed: int,
+    classes: IntArray | None = None,
+    *,
+    on_block: Callable[[], None] = lambda: None,
+) -> Parts:
     """`validation` and `test` are fractions of all rows, each ≥ 0 and together < 1.
 
     classes: (rows,) codes; each class is then spread over the three by the same fractions, but classes with
     fewer than three rows stay in training, and every class keeps one row there. The same seed gives the same
-    split. Raises ComputeError when no row is left to train on or the fractions are out of range.
+    split, and every split with those numbers of rows is equally likely. on_block: called every now and then.
+    Raises ComputeError when no row is left to train on or the fractions are out of range.
     """
     if not (validation >= 0 and test >= 0 and validation + test < 1):
         raise ComputeError(
             "split", f"fractions must be ≥ 0 and together < 1, got {validation:g} and {test:g}"
         )
-    if not rows:
-        raise ComputeError("split", "there are no rows")
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(rows)
-    parts = np.zeros(rows, np.int8)
-    taken = np.zeros(2)
-    for members in _groups(order, classes):
-        if classes is not None and len(members) < _RARE:
-            continue
-        counts = _shares(len(members), taken, (validation, test))
-        parts[members[: counts[0]]] = 1
-        parts[members[counts[0] : sum(counts)]] = 2
-    train, held, tested = (np.flatnonzero(parts == part) for part in range(3))
-    return Split(train, held, tested)
+    if not 0 < rows < _MOST_ROWS:
+        raise ComputeError("split", "there are too many rows" if rows else "there are no rows")
+    random = np.random.Generator(np.random.PCG64(seed))
+    codes = np.zeros(rows, np.int8) if classes is None else classes
+    left = _quotas(tally(codes), (validation, test), 1 if classes is None else _RARE)
+    parts = np.empty(rows, np.int8)
+    for start in range(0, rows, _BLOCK_ROWS):
+        on_block()
+        parts[start : start + _BLOCK_ROWS] = _deal(random, codes[start : start + _BLOCK_ROWS], left)
+    return parts
 
 
-def _groups(order: IntArray, classes: IntArray | None) -> list[IntArray]:
-    """The rows of each class, in the shuffled order; one group without classes."""
-    if classes is None:
-        return [order]
-    grouped = order[np.argsort(classes[order], kind="stable")]
-    return np.split(grouped, np.flatnonzero(np.diff(classes[grouped])) + 1)
+def tally(codes: IntArray, least: int = 0) -> IntArray:
+    """How often each code occurs; at least `least` of them. `bincount` alone would make an int64 copy."""
+    counts = np.zeros(least, np.int64)
+    for start in range(0, len(codes), _BLOCK_ROWS):
+        found = np.bincount(codes[start : start + _BLOCK_ROWS], minlength=len(counts))
+        found[: len(counts)] += counts
+        counts = found
+    return counts
 
 
-def _shares(size: int, carried: npt.NDArray[np.float64], fractions: tuple[float, float]) -> tuple[int, int]:
-    """How many of `size` rows go to validation and to test, leaving one to train on.
+def _deal(random: np.random.Generator, codes: IntArray, left: IntArray) -> Parts:
+    """The parts of a block of rows, each taken from what its class has left for that part: (classes, 3).
 
-    What rounding left over is carried to the next class in `carried`, so that the totals match the fractions
-    even when no class is large enough to give a whole row.
+    How many of the block's rows go where is drawn as if all rows of the class were shuffled together; so
+    nothing as long as the table is ever shuffled.
     """
-    carried += np.multiply(fractions, size)
-    validation = min(max(0, round(float(carried[0]))), size - 1)
-    test = min(max(0, round(float(carried[1]))), size - 1 - validation)
-    carried -= (validation, test)
-    return validation, test
+    counts = np.bincount(codes, minlength=len(left))
+    held = random.hypergeometric(left[:, VALIDATION], left[:, TRAIN] + left[:, TEST], counts)
+    tested = random.hypergeometric(left[:, TEST], left[:, TRAIN], counts - held)
+    left -= np.column_stack([counts - held - tested, held, tested])
+    order = random.permutation(len(codes))
+    by_class = order[np.argsort(codes[order], kind="stable")]
+    place = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    parts = np.empty(len(codes), np.int8)
+    ends = np.repeat(held, counts), np.repeat(held + tested, counts)
+    parts[by_class] = np.where(place < ends[0], VALIDATION, np.where(place < ends[1], TEST, TRAIN))
+    return parts
+
+
+def _quotas(sizes: IntArray, fractions: tuple[float, float], least: int) -> IntArray:
+    """How many rows of each class go where, (classes, 3); all of a class with fewer than `least` to training.
+
+    What rounding left over is carried to the next class, so that the totals match the fractions even when no
+    class is large enough to give a whole row.
+    """
+    quotas = np.zeros((len(sizes), 3), np.int64)
+    carried = np.zeros(2)
+    for index, size in enumerate(sizes.tolist()):
+        if size >= least:
+            carried += np.multiply(fractions, size)
+            held = min(max(0, round(float(carried[0]))), size - 1)
+            tested = min(max(0, round(float(carried[1]))), size - 1 - held)
+            carried -= (held, tested)
+            quotas[index, 1:] = held, tested
+        quotas[index, TRAIN] = size - quotas[index, 1:].sum()
+    return quotas

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.training.compute.errors import ComputeError
+from services.training.compute.moments import Moments
 from services.training.compute.table import Categories, Column, FloatArray
 
 MOST_CLASSES = 1000
@@ -27,38 +28,45 @@ class ClassTarget:
     classes: tuple[str, ...]
 
     @classmethod
-    def fit(cls, name: str, column: Column) -> ClassTarget:
-        """The classes that occur in `column`.
+    def fit(cls, name: str, pieces: Iterable[Column]) -> ClassTarget:
+        """The classes that occur in a column, of which `pieces` are consecutive parts.
 
         Raises ComputeError for a missing value, for a single class and for more than MOST_CLASSES.
         """
-        _reject_missing(name, column)
-        if isinstance(column, Categories):
-            found = sorted({column.vocabulary[code] for code in np.unique(column.codes)})
-        else:
-            found = [number_text(value) for value in np.unique(column)]
+        texts: set[str] = set()
+        values: set[float] = set()
+        for column in _complete(name, pieces):
+            if isinstance(column, Categories):
+                texts.update(column.vocabulary[code] for code in np.unique(column.codes))
+            else:
+                values.update(np.unique(column).tolist())
+            if len(texts) + len(values) > MOST_CLASSES:
+                raise ComputeError(name, f"there are more than {MOST_CLASSES} classes: is it a regression?")
+        found = sorted(texts) or [number_text(value) for value in sorted(values)]
         if len(found) < 2:
             raise ComputeError(name, f"classification needs two classes or more, found {len(found)}")
-        if len(found) > MOST_CLASSES:
-            raise ComputeError(
-                name, f"{len(found)} classes are more than {MOST_CLASSES}: is it a regression?"
-            )
         return cls(name, tuple(found))
 
     def encode(self, column: Column) -> npt.NDArray[np.int64]:
         """(n,) positions in `classes`. Raises ComputeError for a missing value or a class not seen in fit."""
-        _reject_missing(self.name, column)
-        position = {text: code for code, text in enumerate(self.classes)}
         if isinstance(column, Categories):
             texts, inverse = list(column.vocabulary), column.codes
         else:
             values, inverse = np.unique(column, return_inverse=True)
             texts = [number_text(value) for value in values]
-        codes = np.array([position.get(text, -1) for text in texts], np.int64)[inverse]
+        position = {text: code for code, text in enumerate(self.classes)}
+        # The last entry is what code −1 picks; a missing number has one of its own.
+        codes = np.array([*(position.get(text, -1) for text in texts), -1], np.int64)[inverse]
         if (codes < 0).any():
+            [column] = _complete(self.name, [column])
             unseen = texts[inverse[np.argmin(codes)]]
-            raise ComputeError(self.name, f"class {unseen!r} does not occur in the training rows")
+            raise ComputeError(self.name, f"class {unseen!r} is not among those that the model learns")
         return codes
+
+    def check(self, pieces: Iterable[Column]) -> None:
+        """Raises as `encode` does, for a column of which `pieces` are consecutive parts."""
+        for column in _complete(self.name, pieces):
+            self.encode(column)
 
     def metadata(self) -> dict[str, Any]:
         return {"kind": "classes", "name": self.name, "classes": list(self.classes)}
@@ -73,19 +81,26 @@ class ValueTarget:
     scale: float
 
     @classmethod
-    def fit(cls, name: str, column: Column) -> ValueTarget:
+    def fit(cls, name: str, pieces: Iterable[Column]) -> ValueTarget:
         """Raises ComputeError for text, for a missing value and for one that is not finite."""
-        values = _numbers(name, column)
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean, scale = float(values.mean()), float(values.std())
-        if not np.isfinite([mean, scale]).all():
+        moments = Moments()
+        for values in _numbers(name, pieces):
+            moments.add(values)
+        if not np.isfinite(moments.squares):
             raise ComputeError(name, "values are too large to take their variance")
+        mean, scale = moments.mean, moments.spread
         return cls(name, mean, scale if scale > 1e-12 * abs(mean) else 1.0)
 
     def encode(self, column: Column) -> npt.NDArray[np.float32]:
         """(n,) float32. Raises as `fit` does."""
-        standard = (_numbers(self.name, column) - self.mean) / self.scale
-        return standard.astype(np.float32)
+        [values] = _numbers(self.name, [column])
+        standard: npt.NDArray[np.float32] = ((values - self.mean) / self.scale).astype(np.float32)
+        return standard
+
+    def check(self, pieces: Iterable[Column]) -> None:
+        """Raises as `encode` does, for a column of which `pieces` are consecutive parts."""
+        for _ in _numbers(self.name, pieces):
+            pass
 
     def decode(self, standard: FloatArray) -> npt.NDArray[np.float64]:
         """The inverse of `encode`, in float64."""
@@ -111,17 +126,26 @@ def number_text(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
-def _numbers(name: str, column: Column) -> npt.NDArray[np.float64]:
-    if isinstance(column, Categories):
-        raise ComputeError(name, "regression needs numbers, the column holds text")
-    _reject_missing(name, column)
-    values = np.asarray(column, np.float64)
-    if infinite := int(np.isinf(values).sum()):
-        raise ComputeError(name, f"{infinite} of {len(values)} values are infinite")
-    return values
+def _numbers(name: str, pieces: Iterable[Column]) -> Iterator[npt.NDArray[np.float64]]:
+    """The pieces as numbers. At the end, raises ComputeError saying how many are missing or infinite."""
+    rows = infinite = 0
+    for column in _complete(name, pieces):
+        if isinstance(column, Categories):
+            raise ComputeError(name, "regression needs numbers, the column holds text")
+        values = np.asarray(column, np.float64)
+        rows, infinite = rows + len(values), infinite + int(np.isinf(values).sum())
+        yield values if not infinite else values[:0]
+    if infinite:
+        raise ComputeError(name, f"{infinite} of {rows} values are infinite")
 
 
-def _reject_missing(name: str, column: Column) -> None:
-    missing = column.codes < 0 if isinstance(column, Categories) else np.isnan(column)
-    if count := int(missing.sum()):
-        raise ComputeError(name, f"the target is missing in {count} of {len(column)} rows")
+def _complete(name: str, pieces: Iterable[Column]) -> Iterator[Column]:
+    """The pieces, until a value is missing. At the end, raises ComputeError saying how many are."""
+    rows = missing = 0
+    for column in pieces:
+        gaps = column.codes < 0 if isinstance(column, Categories) else np.isnan(column)
+        rows, missing = rows + len(column), missing + int(gaps.sum())
+        if not missing:
+            yield column
+    if missing:
+        raise ComputeError(name, f"the target is missing in {missing} of {rows} rows")

@@ -4,40 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
 
 from services.training.compute.backend import Backend
 from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.base import Samples
 from services.training.compute.estimators.registry import estimator
-from services.training.compute.loop import Loop, NullLoop
-from services.training.compute.metrics import classification_metrics, regression_metrics
+from services.training.compute.loop import Loop, NullLoop, Offering, State, Stopped
+from services.training.compute.metrics import ClassificationScore, RegressionScore
 from services.training.compute.model import TrainedModel
-from services.training.compute.preprocessing import Preprocessor
-from services.training.compute.splits import split
-from services.training.compute.table import Categories, Table, row_count, take
-from services.training.compute.targets import ClassTarget, Target, ValueTarget
-from services.training.domain.hyperparameters import Hyperparameters
+from services.training.compute.prepare import Preparation, Prepared, Problem, Room
+from services.training.compute.table import Columns, Table, as_table
+from services.training.compute.targets import ClassTarget
+from services.training.compute.warm_start import check_start
 
 __all__ = ["Fitted", "Loop", "NullLoop", "Problem", "fit"]
 
-Task = Literal["classification", "regression"]
+# Bytes of preprocessed rows that are kept in memory.
+MEMORY_BUDGET = 512 << 20
 
-
-@dataclass(frozen=True)
-class Problem:
-    """What to learn: `target` from every other column.
-
-    seed: 0 to 2⁶⁴ − 1; decides the split, the initial weights, the order of rows and the dropout.
-    validation_fraction, test_fraction: of the training rows, cut off where no such table is given.
-    """
-
-    task: Task
-    target: str
-    hyperparameters: Hyperparameters
-    seed: int = 0
-    validation_fraction: float = 0.15
-    test_fraction: float = 0.15
+# Numbers that a model gives at a time when it is measured.
+_OUTPUTS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -59,95 +46,93 @@ class Fitted:
         return self.model is None
 
 
-@dataclass(frozen=True)
-class _Parts:
-    train: Table
-    validation: Table
-    test: Table
-
-
 def fit(  # noqa: PLR0917 (one table of each part, in the order of their names)
-    problem: Problem, train: Table, validation: Table | None, test: Table | None, loop: Loop, backend: Backend
+    problem: Problem,
+    train: Table | Columns,
+    validation: Table | Columns | None,
+    test: Table | Columns | None,
+    loop: Loop,
+    backend: Backend,
+    *,
+    resume: State | None = None,
+    start: TrainedModel | None = None,
+    workspace: Path | None = None,
+    memory_budget: int = MEMORY_BUDGET,
 ) -> Fitted:
     """Splits, preprocesses, trains and measures. The same arguments give the same model on the same machine.
 
+    resume: a snapshot that a fit with the same arguments offered; this one goes on from there, and ends with
+    the same model, bit for bit. start: a model to begin with, whose preprocessing and target encoding stay.
+    workspace: a folder for the preprocessed rows when they take more than `memory_budget` bytes, under plain
+    names (`train.features`, …); they are the caller's to delete. Without one they stay in memory.
+
     Reports end with progress 1, unless stopped. Raises ComputeError, which names the column or the setting,
-    when the data does not allow training: see `targets`, `preprocessing` and `splits`.
+    when the data does not allow training: see `targets`, `preprocessing` and `splits`; or when `resume` or
+    `start` does not fit.
     """
-    _check(problem, train, validation, test)
-    target = _fit_target(problem, train)
-    parts = _split(problem, target, train, validation, test)
-    if isinstance(target, ValueTarget):
-        # Its mean and scale may know nothing of the rows that were cut off.
-        target = _fit_target(problem, parts.train)
-    preprocessor = Preprocessor.fit(parts.train, [name for name in train if name != problem.target])
-    samples, held, tested = (
-        _samples(preprocessor, target, table) for table in (parts.train, parts.validation, parts.test)
+    whole, others = as_table(train), (as_table(validation), as_table(test))
+    _check(problem, whole, *others)
+    if start:
+        check_start(start, problem.hyperparameters, problem.task, problem.target)
+    attended, room = Offering(loop), Room(memory_budget, workspace)
+    try:
+        prepared = Preparation(problem, whole, others, attended, room)(start)
+    except Stopped:
+        return Fitted(None, 0)
+    return _train(problem, prepared, attended, backend, resume=resume, start=start)
+
+
+def _train(
+    problem: Problem,
+    prepared: Prepared,
+    loop: Offering,
+    backend: Backend,
+    *,
+    resume: State | None,
+    start: TrainedModel | None,
+) -> Fitted:
+    train, validation, test = prepared.parts
+    outcome = estimator(problem.hyperparameters, train.classes).fit(
+        train,
+        validation if len(validation) else None,
+        problem.seed,
+        loop,
+        backend,
+        resume=resume,
+        start=start.learned if start else None,
     )
-    algorithm = estimator(problem.hyperparameters, samples.classes)
-    outcome = algorithm.fit(samples, held if len(held) else None, problem.seed, loop, backend)
     if outcome.stopped:
         return Fitted(None, outcome.samples)
-    model = TrainedModel(problem.hyperparameters, preprocessor, target, outcome.arrays)
+    model = TrainedModel(problem.hyperparameters, prepared.preprocessor, prepared.target, outcome.arrays)
+    try:
+        measured = [_measure(model, samples, loop) for samples in (validation, test)]
+    except Stopped:
+        return Fitted(None, outcome.samples)
     loop.report(outcome.steps, 1.0, {})
-    return Fitted(
-        model,
-        outcome.samples,
-        _measure(model, parts.validation, held),
-        _measure(model, parts.test, tested),
-    )
+    return Fitted(model, outcome.samples, *measured)
 
 
 def _check(problem: Problem, train: Table, *others: Table | None) -> None:
     if problem.task not in problem.hyperparameters.tasks:
         raise ComputeError("task", f"{problem.hyperparameters.name} does not do {problem.task}")
     for table in (train, *others):
-        if table is None:
-            continue
-        if problem.target not in table:
+        if table is not None and problem.target not in table.names:
             raise ComputeError(problem.target, "the target column is missing")
-        rows = row_count(table)
-        for name, column in table.items():
-            if len(column) != rows:
-                raise ComputeError(name, f"has {len(column)} rows where the first column has {rows}")
-    if not row_count(train):
+    if not len(train):
         raise ComputeError("train", "there are no rows")
 
 
-def _fit_target(problem: Problem, table: Table) -> Target:
-    kind = ClassTarget if problem.task == "classification" else ValueTarget
-    return kind.fit(problem.target, table[problem.target])
-
-
-def _split(
-    problem: Problem, target: Target, train: Table, validation: Table | None, test: Table | None
-) -> _Parts:
-    """Cuts off what was not given."""
-    classes = target.encode(train[problem.target]) if isinstance(target, ClassTarget) else None
-    fractions = (
-        problem.validation_fraction if validation is None else 0.0,
-        problem.test_fraction if test is None else 0.0,
-    )
-    rows = split(row_count(train), *fractions, problem.seed, classes)
-    return _Parts(
-        take(train, rows.train),
-        take(train, rows.validation) if validation is None else validation,
-        take(train, rows.test) if test is None else test,
-    )
-
-
-def _samples(preprocessor: Preprocessor, target: Target, table: Table) -> Samples:
-    targets = target.encode(table[target.name])
-    features = preprocessor.transform(table)
+def _measure(model: TrainedModel, samples: Samples, loop: Offering) -> dict[str, float]:
+    """Raises Stopped."""
+    target = model.target
     if isinstance(target, ClassTarget):
-        return Samples(features, targets, len(target.classes))
-    return Samples(features, targets, 0, target.scale)
-
-
-def _measure(model: TrainedModel, table: Table, samples: Samples) -> dict[str, float]:
-    outputs = model.outputs(samples.features)
-    if samples.classes:
-        return classification_metrics(samples.targets, outputs)
-    truth = table[model.target.name]
-    assert not isinstance(truth, Categories)
-    return regression_metrics(truth, outputs)
+        score = ClassificationScore(len(samples), samples.classes)
+        for features, targets in samples.blocks(_OUTPUTS // samples.classes):
+            loop.go_on()
+            score.add(targets, model.outputs(features))
+        return score.metrics()
+    errors = RegressionScore()
+    for features, targets in samples.blocks(_OUTPUTS):
+        loop.go_on()
+        errors.add(target.decode(targets), model.outputs(features))
+    return errors.metrics()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from sklearn import datasets
 
+from services.training.compute.loop import Snapshot
 from services.training.compute.table import Categories, Column, Table
 
 
@@ -37,14 +38,26 @@ class Recorder:
     stop_after: int | None = None
     asked: int = 0
     reports: list[tuple[int, float, Mapping[str, float]]] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
     states: list[dict[str, np.ndarray]] = field(default_factory=list)
 
     def report(self, step: int, progress: float, metrics: Mapping[str, float]) -> None:
         self.reports.append((step, progress, metrics))
 
-    def checkpoint(self, state: Mapping[str, np.ndarray]) -> None:
-        self.states.append({name: array.copy() for name, array in state.items()})
+    def checkpoint(self, step: int, snapshot: Snapshot) -> None:
+        self.steps.append(step)
+        self.states.append({name: array.copy() for name, array in snapshot().items()})
 
     def should_stop(self) -> bool:
         self.asked += 1
         return self.stop_after is not None and self.asked > self.stop_after
+
+
+@dataclass
+class Interrupted(Recorder):
+    """A recorder that is told to stop right after offering checkpoint number `last`."""
+
+    last: int = 1
+
+    def should_stop(self) -> bool:
+        return len(self.steps) >= self.last

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from services.training.compute.metrics import classification_metrics, regression_metrics
+from services.training.compute import metrics
+from services.training.compute.metrics import (
+    ClassificationScore,
+    RegressionScore,
+    classification_metrics,
+    regression_metrics,
+)
 
 
 def random_outcome(seed: int, rows: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,3 +58,29 @@ def test_undefined_metrics_are_left_out() -> None:
 def test_a_probability_of_zero_costs_much_but_not_infinitely() -> None:
     loss = classification_metrics(np.array([1]), np.array([[1.0, 0.0]]))["log_loss"]
     assert loss == pytest.approx(-np.log(np.finfo(np.float32).eps))
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_blocks_give_what_the_whole_gives(classes: int) -> None:
+    truth, probabilities = random_outcome(3, 500, classes)
+    score, errors = ClassificationScore(500, classes), RegressionScore()
+    for rows in (slice(0, 90), slice(90, 91), slice(91, 500)):
+        score.add(truth[rows], probabilities[rows])
+        errors.add(truth[rows], probabilities[rows, 0])
+    assert score.metrics() == pytest.approx(classification_metrics(truth, probabilities), rel=1e-12)
+    assert errors.metrics() == pytest.approx(regression_metrics(truth, probabilities[:, 0]), rel=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("sharpness", [0.3, 3, 12])
+def test_of_very_many_scores_the_area_is_close(
+    monkeypatch: pytest.MonkeyPatch, classes: int, sharpness: float
+) -> None:
+    random = np.random.default_rng(1)
+    truth = random.integers(0, classes, 20_000)
+    logits = sharpness * (np.eye(classes)[truth] * 0.7 + random.normal(0, 1, (20_000, classes)))
+    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    exact = classification_metrics(truth, probabilities)["roc_auc"]
+    monkeypatch.setattr(metrics, "_MOST_SCORES", 10)
+    assert classification_metrics(truth, probabilities)["roc_auc"] == pytest.approx(exact, abs=1e-3)

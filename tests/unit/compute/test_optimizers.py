@@ -5,18 +5,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize, rosen, rosen_der
 
-from services.training.compute.lbfgs import Point, minimise
+from services.training.compute.lbfgs import Objective, Point, Walk, minimise
 from services.training.compute.optimizers import warmup_cosine
 
 
-def keep_going(iteration: int, point: Point) -> bool:
+def keep_going(walk: Walk) -> bool:
     return False
+
+
+def valley(x: np.ndarray) -> tuple[float, np.ndarray]:
+    return rosen(x), rosen_der(x)
+
+
+def begin(objective: Objective, start: np.ndarray) -> Walk:
+    return Walk(Point(start, *objective(start)))
 
 
 def test_lbfgs_finds_the_bottom_of_a_curved_valley() -> None:
     start = np.array([0.4, 1.6, 0.7, 2.0, 1.5])
-    end = minimise(lambda x: (rosen(x), rosen_der(x)), start, 200, 1e-7, keep_going)
-    np.testing.assert_allclose(end.x, np.ones(5), atol=1e-6)
+    end = minimise(valley, begin(valley, start), 200, 1e-7, keep_going)
+    np.testing.assert_allclose(end.point.x, np.ones(5), atol=1e-6)
 
 
 def test_lbfgs_needs_about_as_many_calls_as_scipy() -> None:
@@ -28,21 +36,21 @@ def test_lbfgs_needs_about_as_many_calls_as_scipy() -> None:
         calls += 1
         return float(scales @ (x - 2) ** 2), 2 * scales * (x - 2)
 
-    end = minimise(bowl, np.zeros(30), 500, 1e-6, keep_going)
+    end = minimise(bowl, begin(bowl, np.zeros(30)), 500, 1e-6, keep_going)
     ours, calls = calls, 0
     minimize(bowl, np.zeros(30), jac=True, method="L-BFGS-B", options={"maxcor": 10, "gtol": 1e-6, "ftol": 0})
-    np.testing.assert_allclose(end.x, np.full(30, 2), atol=1e-6)
+    np.testing.assert_allclose(end.point.x, np.full(30, 2), atol=1e-6)
     assert ours < 1.3 * calls
 
 
 def test_lbfgs_ends_when_told_to() -> None:
     seen = []
 
-    def third(iteration: int, point: Point) -> bool:
-        seen.append(iteration)
-        return iteration == 3
+    def third(walk: Walk) -> bool:
+        seen.append(walk.iteration)
+        return walk.iteration == 3
 
-    minimise(lambda x: (rosen(x), rosen_der(x)), np.array([-1.2, 1.0]), 200, 1e-7, third)
+    minimise(valley, begin(valley, np.array([-1.2, 1.0])), 200, 1e-7, third)
     assert seen == [1, 2, 3]
 
 

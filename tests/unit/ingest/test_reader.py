@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.training.adapters.ingest import read_table
+from services.training.adapters.ingest import read_table, reader
+from services.training.adapters.ingest.reader import ArrowTable
 from services.training.compute.table import Categories
 
 
@@ -44,3 +45,52 @@ def test_every_distinct_text_is_read_in_linear_time(ingested, arrow: Path) -> No
     column = read_table(arrow)["a"]
     assert isinstance(column, Categories)
     assert column.vocabulary == tuple(names)
+
+
+def test_a_table_comes_in_blocks_with_the_same_values(
+    ingested, arrow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_BLOCK_ROWS", 300)
+    lines = [
+        f"{i},{i / 7},{i % 3 == 0},{'' if i % 5 == 0 else f'text {i % 11}'},2024-01-0{1 + i % 9}"
+        for i in range(1000)
+    ]
+    ingested("\n".join(["n,f,b,t,d", *lines, "?,,,,"]).encode())
+    table, whole = ArrowTable(arrow), read_table(arrow)
+    assert (table.names, len(table)) == (["n", "f", "b", "t", "d"], 1001)
+    blocks = list(table.blocks(["t", "d", "n", "b", "f"]))
+    assert [len(block["n"]) for block in blocks] == [300, 300, 300, 101]
+    assert [list(block) for block in blocks] == [["t", "d", "n", "b", "f"]] * 4
+    for name in ("n", "f", "b", "d"):
+        found = np.concatenate([block[name] for block in blocks])
+        assert found.dtype == np.float64
+        np.testing.assert_array_equal(found, whole[name])
+    texts = [
+        None if code < 0 else block["t"].vocabulary[code] for block in blocks for code in block["t"].codes
+    ]
+    codes = whole["t"].codes
+    assert texts == [None if code < 0 else whole["t"].vocabulary[code] for code in codes]
+
+
+def test_a_table_without_its_file_or_column_is_an_error(ingested, arrow: Path) -> None:
+    with pytest.raises(OSError):
+        ArrowTable(arrow)
+    ingested(b"a\n1\n")
+    with pytest.raises(KeyError):
+        next(ArrowTable(arrow).blocks(["b"]))
+
+
+def test_reading_one_column_does_not_read_the_others(ingested, arrow: Path) -> None:
+    ingested(
+        "\n".join([",".join(f"c{i}" for i in range(50)), *[",".join(["1.5"] * 50)] * 4000]).encode(),
+        block_bytes=1 << 16,
+    )
+    table, before = ArrowTable(arrow), bytes_read()
+    assert sum(len(block["c7"]) for block in table.blocks(["c7"])) == 4000
+    assert bytes_read() - before < arrow.stat().st_size / 10
+
+
+def bytes_read() -> int:
+    """By this process, from files, so far."""
+    [line] = [line for line in Path("/proc/self/io").read_text().splitlines() if line.startswith("rchar")]
+    return int(line.split()[1])

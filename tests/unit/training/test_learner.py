@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from google.protobuf.json_format import MessageToDict
 
 from services.training.adapters.artifacts_disk import DiskArtifacts
-from services.training.adapters.ingest import ingest
+from services.training.adapters.ingest import FileIngest
 from services.training.adapters.learner import ComputeLearner
 from services.training.application.ports import InvalidRow, Learned, UntrainableData
 from services.training.compute.backend import open_backend
 from services.training.compute.loop import NullLoop
-from services.training.domain.dataset import Content
-from services.training.domain.hyperparameters import Linear, Logistic
+from services.training.domain.dataset import Content, Reading
+from services.training.domain.hyperparameters import Linear, Logistic, Mlp
 from services.training.domain.job import JobSpec, Source, Task
 from services.training.rpc import mapping
+from tests.unit.compute.tables import Interrupted, Recorder
 
 
 @pytest.fixture
@@ -25,17 +28,17 @@ def learner(artifacts: DiskArtifacts) -> ComputeLearner:
     return ComputeLearner(artifacts, open_backend("numpy"))
 
 
-def stored(artifacts: DiskArtifacts, folder: Path, text: str) -> Content:
+def stored(artifacts: DiskArtifacts, folder: Path, text: str, key: str = "a1") -> Content:
     source = folder / "source.csv"
     source.write_text(text)
-    return ingest(source, "text/csv", artifacts.content("a1"), sha256="a1")
+    return FileIngest().read(source, Reading("text/csv"), artifacts.content(key), sha256="5a")
 
 
 def spec(content: Content, target: str, task: Task = Task.CLASSIFICATION) -> JobSpec:
     column = content.column(target)
     assert column is not None
     params = Logistic() if task is Task.CLASSIFICATION else Linear()
-    return JobSpec(Source("table", "a1"), target, column.type, task, params)
+    return JobSpec(Source("table", "5a", 1, "a1"), target, column.type, task, params)
 
 
 def said(
@@ -99,3 +102,76 @@ def test_data_that_do_not_suit_are_said(
 def test_what_is_not_there_is_not_found(learner: ComputeLearner) -> None:
     with pytest.raises(FileNotFoundError):
         learner.restore("none")
+
+
+SMALL = Mlp(hidden_sizes=(4,), max_epochs=6, batch_size=16)
+
+
+def clouds(shift: float = 0.0) -> str:
+    """Two classes that lie apart."""
+    lines = [f"{n % 10 + shift + 5 * (n % 2)},{n % 7},{'ab'[n % 2]}" for n in range(200)]
+    return "\n".join(["x,z,kind", *lines])
+
+
+def saved(learner: ComputeLearner, artifacts: DiskArtifacts, asked: JobSpec) -> Learned:
+    learned = learner.fit(asked, NullLoop())
+    artifacts.save_model("model-1", learned.arrays, learned.metadata)
+    return learned
+
+
+def test_what_was_interrupted_goes_on(
+    learner: ComputeLearner, artifacts: DiskArtifacts, tmp_path: Path
+) -> None:
+    asked = replace(spec(stored(artifacts, tmp_path, clouds()), "kind"), hyperparameters=SMALL)
+    loop = Interrupted(last=13)
+    assert learner.fit(asked, loop).stopped
+    resumed = learner.fit(asked, NullLoop(), resume=loop.states[-1])
+    assert resumed.weights_sha256 == learner.fit(asked, NullLoop()).weights_sha256
+    with pytest.raises(UntrainableData, match="resume"):
+        learner.fit(replace(asked, hyperparameters=Logistic()), NullLoop(), resume=loop.states[-1])
+
+
+def test_training_begins_with_another_model(
+    learner: ComputeLearner, artifacts: DiskArtifacts, tmp_path: Path
+) -> None:
+    params = replace(SMALL, max_epochs=30, learning_rate=0.01)
+    asked = replace(spec(stored(artifacts, tmp_path, clouds()), "kind"), hyperparameters=params)
+    first = saved(learner, artifacts, asked)
+    stored(artifacts, tmp_path, clouds(0.5), "a2")
+    later = replace(asked, train=Source("table", "5b", 2, "a2"))
+    loops = [Recorder(), Recorder()]
+    cold = learner.fit(later, loops[0])
+    warm = learner.fit(replace(later, warm_start_model_id="model-1"), loops[1])
+    losses = [loop.reports[0][2]["train_loss"] for loop in loops]
+    assert losses[1] < 0.8 * losses[0]
+    assert warm.metadata["preprocessing"] == first.metadata["preprocessing"]
+    assert np.array_equal(warm.arrays["preprocessing.means"], first.arrays["preprocessing.means"])
+    assert warm.weights_sha256 not in (first.weights_sha256, cold.weights_sha256)
+
+
+def test_a_model_that_cannot_be_begun_with_is_said(
+    learner: ComputeLearner, artifacts: DiskArtifacts, tmp_path: Path
+) -> None:
+    asked = replace(spec(stored(artifacts, tmp_path, clouds()), "kind"), hyperparameters=SMALL)
+    warm = replace(asked, warm_start_model_id="model-1")
+    with pytest.raises(UntrainableData, match="model-1, is not there"):
+        learner.fit(warm, NullLoop())
+    saved(learner, artifacts, asked)
+    with pytest.raises(UntrainableData, match="hidden_sizes"):
+        learner.fit(replace(warm, hyperparameters=replace(SMALL, hidden_sizes=(5,))), NullLoop())
+    dated = "\n".join(["x,z,kind", *(f"{n % 9},2024-01-0{1 + n % 9},{'ab'[n % 2]}" for n in range(40))])
+    stored(artifacts, tmp_path, dated, "a2")
+    with pytest.raises(UntrainableData, match="z: a point in time"):
+        learner.fit(replace(warm, train=Source("table", "5b", 2, "a2")), NullLoop())
+
+
+def test_rows_that_memory_does_not_hold_go_to_the_workspace(
+    learner: ComputeLearner, artifacts: DiskArtifacts, tmp_path: Path
+) -> None:
+    asked = spec(stored(artifacts, tmp_path, clouds()), "kind")
+    folder = artifacts.workspace("job-1", 1)
+    expected = learner.fit(asked, NullLoop(), workspace=folder)
+    assert not list(folder.iterdir())
+    small = ComputeLearner(artifacts, open_backend("numpy"), memory_budget=100)
+    assert small.fit(asked, NullLoop(), workspace=folder).weights_sha256 == expected.weights_sha256
+    assert (folder / "train.features").stat().st_size == 140 * 2 * 4

@@ -2,44 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from services.training.compute.backend import Backend
-from services.training.compute.loop import Loop
+from services.training.compute.loop import Loop, State
+from services.training.compute.preprocessing import Expansion, Matrix
+from services.training.compute.storage import FileRows, Rows
+
+__all__ = ["Arrays", "Estimator", "Matrix", "Outcome", "Samples"]
 
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
-Matrix: TypeAlias = npt.NDArray[np.float32]
+
+
+# The most that a block of inputs takes.
+_BLOCK_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Preprocessed rows.
+    """Preprocessed rows, in memory or in files.
 
-    features: (n, d) float32, C-contiguous.
+    features: (n, d) float32, C-contiguous; or packed rows, of which `expansion` makes those.
     targets: (n,) int64 class codes, or (n,) float32 standardised values.
     classes: how many classes there are; 0 for regression.
     unit: what one unit of a standardised target is worth in the target's own units.
     """
 
-    features: Matrix
-    targets: npt.NDArray[Any]
+    features: Rows
+    targets: Rows
     classes: int
     unit: float = 1.0
+    expansion: Expansion | None = None
 
     def __len__(self) -> int:
         return len(self.features)
+
+    @property
+    def width(self) -> int:
+        """d."""
+        return self.expansion.width if self.expansion else int(self.features.shape[1])
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all the inputs are there as they are."""
+        return self.expansion is None and not isinstance(self.features, FileRows)
+
+    def on(self, backend: Backend) -> Samples:
+        """The same where `backend` computes, if it is in memory; else blocks have to be brought there."""
+        if not self.in_memory:
+            return self
+        to_device = backend.to_device
+        return replace(self, features=to_device(self.features), targets=to_device(self.targets))
+
+    def blocks(self, most: int) -> Iterator[tuple[Matrix, npt.NDArray[Any]]]:
+        """Inputs (m, d) and targets (m,), at most `most` rows at a time, in their order."""
+        size = min(most, max(1, _BLOCK_BYTES // (4 * self.width)))
+        for start in range(0, len(self), size):
+            rows = slice(start, start + size)
+            block = self.features[rows]
+            yield self.expansion(block) if self.expansion else block, self.targets[rows]
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a fit learned, or nothing when it was told to stop.
 
-    samples: training rows processed, counting a row once for every pass over it.
+    samples: training rows processed by this call, counting a row once for every pass over it.
     steps: the last one reported.
     """
 
@@ -53,9 +86,22 @@ class Estimator(Protocol):
     """An algorithm with its hyperparameters, built as `kind(params, classes)`; 0 classes for regression."""
 
     def fit(
-        self, train: Samples, validation: Samples | None, seed: int, loop: Loop, backend: Backend
+        self,
+        train: Samples,
+        validation: Samples | None,
+        seed: int,
+        loop: Loop,
+        backend: Backend,
+        *,
+        resume: State | None = None,
+        start: Arrays | None = None,
     ) -> Outcome:
-        """Learns from `train`. The same arguments give the same arrays, bit for bit, on the same machine."""
+        """Learns from `train`. The same arguments give the same arrays, bit for bit, on the same machine.
+
+        resume: a snapshot of an earlier call with the same arguments, which goes on from there and ends with
+        the arrays that the other would have had. Raises ComputeError when it is one of another fit.
+        start: arrays that an earlier fit of the same shapes learned, to begin with; the optimiser is fresh.
+        """
 
     def predict(self, arrays: Arrays, features: Matrix) -> npt.NDArray[np.float64]:
         """Probabilities (n, classes), rows summing to 1, or standardised values (n,); on the host."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,8 @@ import numpy.typing as npt
 from services.training.compute.backend import Backend
 from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples
 from services.training.compute.kernels.launch import Array
-from services.training.compute.loop import Loop
+from services.training.compute.loop import Loop, State, Stopped
+from services.training.compute.resume import fitting, misfit
 from services.training.domain.hyperparameters import Linear
 
 # Above this, (d, d) float64 takes more memory and time than the conjugate gradients.
@@ -18,10 +21,6 @@ WIDEST_DIRECT = 4096
 _BLOCK_ROWS = 16_384
 
 Vector = npt.NDArray[np.float64]
-
-
-class _Stop(Exception):
-    """Carries `should_stop` out of the middle of a sum over blocks."""
 
 
 class LinearEstimator:
@@ -32,56 +31,82 @@ class LinearEstimator:
         self._params = params
 
     def fit(
-        self, train: Samples, validation: Samples | None, seed: int, loop: Loop, backend: Backend
+        self,
+        train: Samples,
+        validation: Samples | None,
+        seed: int,
+        loop: Loop,
+        backend: Backend,
+        *,
+        resume: State | None = None,
+        start: Arrays | None = None,
     ) -> Outcome:
-        """See Estimator. Deterministic: `seed` is not used."""
+        """See Estimator. Deterministic: `seed` is not used. The direct path knows no `resume` or `start`."""
         system = _System(train, loop, backend)
         try:
-            weights, passes = self._solve(system, loop)
+            system.centre()
+            weights, passes = self._solve(system, loop, resume, start)
             # Contiguous, as it will be when restored: BLAS rounds by layout.
             weights = np.ascontiguousarray(weights)
-        except _Stop:
-            return Outcome({}, 0, 0, stopped=True)
-        intercept = system.target_mean - float(system.mean @ weights)
+            intercept = system.target_mean - float(system.mean @ weights)
+            loop.report(passes, 1.0, {"train_loss": system.loss(weights)})
+        except Stopped:
+            return Outcome({}, system.passes * len(train), 0, stopped=True)
         arrays = {"weights": weights, "intercept": np.array([intercept])}
-        loop.report(passes, 1.0, {"train_loss": system.loss(weights)})
-        return Outcome(arrays, passes * len(train), passes)
+        return Outcome(arrays, system.passes * len(train), passes)
 
     def predict(self, arrays: Arrays, features: Matrix) -> npt.NDArray[np.float64]:
         """See Estimator."""
         predicted: Vector = features.astype(np.float64) @ arrays["weights"] + arrays["intercept"]
         return predicted
 
-    def _solve(self, system: _System, loop: Loop) -> tuple[Vector, int]:
+    def _solve(
+        self, system: _System, loop: Loop, resume: State | None, start: Arrays | None
+    ) -> tuple[Vector, int]:
         direct = system.width <= WIDEST_DIRECT
+        if direct and resume is not None:
+            raise misfit("the direct solution has none")
         system.accumulate(gram=direct)
         if direct:
             return solve_ridge(system.gram, system.products, self._params.l2), 1
-        iterations = 0
 
-        def on_iteration(iteration: int, residual: float) -> None:
-            nonlocal iterations
-            iterations = iteration
+        def multiply(vector: Vector) -> Vector:
+            return system.multiply(vector) + self._params.l2 * vector
+
+        def on_iteration(descent: Descent, residual: float) -> None:
+            iteration = descent.iteration
             loop.report(iteration, iteration / self._params.max_iterations, {"residual": residual})
+            loop.checkpoint(iteration, descent.state)
+            if loop.should_stop():
+                raise Stopped
 
+        if resume is not None:
+            descent = Descent.restore(resume, system.width)
+        else:
+            descent = Descent.begin(multiply, system.products, None if start is None else start["weights"])
         limits = (self._params.max_iterations, self._params.tolerance)
-        weights = conjugate_gradients(
-            lambda w: system.multiply(w) + self._params.l2 * w, system.products, *limits, on_iteration
-        )
-        return weights, iterations + 1
+        conjugate_gradients(multiply, system.products, descent, *limits, on_iteration)
+        return descent.x, descent.iteration + 1
 
 
 class _System:
     """The centred normal equations of one data set, in float64, from blocks of rows."""
 
     def __init__(self, train: Samples, loop: Loop, backend: Backend) -> None:
-        self.width = train.features.shape[1]
-        self.mean = train.features.mean(axis=0, dtype=np.float64)
-        self.target_mean = float(np.mean(train.targets, dtype=np.float64))
+        self.width = train.width
         self.gram = np.zeros((0, 0))
+        self.passes = 0
         self._train = train
         self._loop = loop
         self._backend = backend
+
+    def centre(self) -> None:
+        """Sets `mean` of the features (d,) and `target_mean`, which all else needs."""
+        features, targets = np.zeros(self.width), 0.0
+        for x, y in self._rows():
+            features += x.sum(axis=0, dtype=np.float64)
+            targets += float(y.sum(dtype=np.float64))
+        self.mean, self.target_mean = features / len(self._train), targets / len(self._train)
 
     def accumulate(self, gram: bool) -> None:
         """Sets `products`, centred Xᵀ y (d,), and if asked `gram`, centred Xᵀ X (d, d), in one pass."""
@@ -114,15 +139,21 @@ class _System:
         return max(0.0, float(squares)) / len(self._train)
 
     def _blocks(self) -> Iterator[tuple[Array, Array]]:
-        """Centred float64 blocks of X and y; raises _Stop when the loop says so."""
-        mean = self._backend.to_device(self.mean)
-        for start in range(0, len(self._train), _BLOCK_ROWS):
-            if self._loop.should_stop():
-                raise _Stop
-            rows = slice(start, start + _BLOCK_ROWS)
-            x = self._backend.to_device(self._train.features[rows]).astype(np.float64)
+        """Centred float64 blocks of X and y, where the backend computes."""
+        to_device = self._backend.to_device
+        mean = to_device(self.mean)
+        for features, targets in self._rows():
+            x = to_device(features).astype(np.float64)
             x -= mean
-            yield x, self._backend.to_device(self._train.targets[rows].astype(np.float64)) - self.target_mean
+            yield x, to_device(targets.astype(np.float64)) - self.target_mean
+        self.passes += 1
+
+    def _rows(self) -> Iterator[tuple[Matrix, npt.NDArray[np.float32]]]:
+        """Raises Stopped when the loop says so."""
+        for block in self._train.blocks(_BLOCK_ROWS):
+            if self._loop.should_stop():
+                raise Stopped
+            yield block
 
 
 def solve_ridge(gram: Vector, products: Vector, l2: float) -> Vector:
@@ -155,28 +186,58 @@ def _shortest_solution(system: Vector, products: Vector) -> Vector:
     return solution
 
 
-def conjugate_gradients(
+@dataclass
+class Descent:
+    """How far the conjugate gradients have come; `square` is ‖residual‖²."""
+
+    x: Vector
+    residual: Vector
+    direction: Vector
+    square: float
+    iteration: int = 0
+
+    @classmethod
+    def begin(cls, multiply: Callable[[Vector], Vector], right: Vector, x: Vector | None = None) -> Descent:
+        """At `x`, which takes one product, or at zero."""
+        if x is None or not right.any():
+            return cls(np.zeros_like(right), right.copy(), right.copy(), float(right @ right))
+        residual = right - multiply(x)
+        return cls(x.copy(), residual, residual.copy(), float(residual @ residual))
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """All of it, as arrays."""
+        numbers = {"square": np.array(self.square), "iteration": np.array(self.iteration)}
+        return {"x": self.x, "residual": self.residual, "direction": self.direction, **numbers}
+
+    @classmethod
+    def restore(cls, state: State, size: int) -> Descent:
+        """The inverse of `state()`; raises ComputeError unless it is one of a system of `size` rows."""
+        like = cls(np.zeros(size), np.zeros(size), np.zeros(size), 0.0)
+        arrays = fitting(state, like.state())
+        numbers = {"square": float(arrays.pop("square")), "iteration": int(arrays.pop("iteration"))}
+        return cls(**arrays, **numbers)  # type: ignore[arg-type]
+
+
+def conjugate_gradients(  # noqa: PLR0917 (the matrix, the right side, where to begin, when to end)
     multiply: Callable[[Vector], Vector],
     right: Vector,
+    at: Descent,
     max_iterations: int,
     tolerance: float,
-    on_iteration: Callable[[int, float], None],
-) -> Vector:
-    """x with multiply(x) = right for a symmetric positive matrix (M. Hestenes, E. Stiefel, 1952).
+    on_iteration: Callable[[Descent, float], None],
+) -> None:
+    """Moves `at` to x with multiply(x) = right, the matrix symmetric positive (M. Hestenes, E. Stiefel).
 
-    Ends at ‖residual‖ ≤ tolerance·‖right‖. on_iteration: told the iterations done and that ratio.
+    Ends at ‖residual‖ ≤ tolerance·‖right‖, or with iteration `max_iterations`. on_iteration: told of each,
+    with that ratio.
     """
-    x, residual = np.zeros_like(right), right.copy()
-    direction, square = residual.copy(), float(right @ right)
-    scale = square
-    for iteration in range(1, max_iterations + 1):
-        if square <= tolerance**2 * scale:
-            break
-        image = multiply(direction)
-        length = square / float(direction @ image)
-        x += length * direction
-        residual -= length * image
-        before, square = square, float(residual @ residual)
-        direction = residual + (square / before) * direction
-        on_iteration(iteration, (square / scale) ** 0.5)
-    return x
+    scale = float(right @ right)
+    while at.iteration < max_iterations and at.square > tolerance**2 * scale:
+        image = multiply(at.direction)
+        length = at.square / float(at.direction @ image)
+        at.x += length * at.direction
+        at.residual -= length * image
+        before, at.square = at.square, float(at.residual @ at.residual)
+        at.direction = at.residual + (at.square / before) * at.direction
+        at.iteration += 1
+        on_iteration(at, (at.square / scale) ** 0.5)

@@ -7,8 +7,7 @@ has improved for `early_stopping_patience` epochs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from math import isfinite, sqrt
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
@@ -16,25 +15,26 @@ import numpy.typing as npt
 from services.training.compute.backend import Backend, open_backend
 from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples
+from services.training.compute.estimators.batches import Batches, random
+from services.training.compute.estimators.judge import FORWARD_ROWS, Best, Judge
 from services.training.compute.estimators.network import (
     Dropout,
     Layout,
     Network,
     TrainableNetwork,
     initialise,
+    smooth_clip,
 )
 from services.training.compute.kernels.cross_entropy import cross_entropy, softmax
-from services.training.compute.kernels.gather import gather
 from services.training.compute.kernels.launch import Array
 from services.training.compute.kernels.squared_error import squared_error
-from services.training.compute.loop import Loop
+from services.training.compute.loop import Loop, State, Stopped
 from services.training.compute.optimizers import AdamW, warmup_cosine
+from services.training.compute.resume import fitting, misfit
 from services.training.domain.hyperparameters import Mlp
 
-# Rows that validation and prediction run at a time; bounds the memory that they take.
-_FORWARD_ROWS = 1024
-# Tell apart the streams of random numbers that one seed gives.
-_WEIGHTS, _ORDER = 0, 1
+# Tells the stream of the initial weights apart from the others that one seed gives.
+_WEIGHTS = 0
 
 
 class MlpEstimator:
@@ -47,42 +47,58 @@ class MlpEstimator:
     # A run that diverges is told by its loss, below.
     @np.errstate(over="ignore", invalid="ignore")
     def fit(
-        self, train: Samples, validation: Samples | None, seed: int, loop: Loop, backend: Backend
+        self,
+        train: Samples,
+        validation: Samples | None,
+        seed: int,
+        loop: Loop,
+        backend: Backend,
+        *,
+        resume: State | None = None,
+        start: Arrays | None = None,
     ) -> Outcome:
         """See Estimator. Raises ComputeError when the loss is no number from the first epoch on."""
-        layout = self._layout(train.features.shape[1])
-        run = _Run(self._params, layout, train, seed, backend)
-        judged = None if validation is None else _Judge(layout, run.parameters, validation, backend)
-        best = _Best(run.parameters, self._params.early_stopping_patience, backend)
-        samples = 0
-        for epoch in range(self._params.max_epochs):
-            loss = run.epoch(epoch, loop.should_stop)
-            if loss is None:
-                return Outcome({}, samples, run.optimizer.count, stopped=True)
-            samples += len(train)
-            metrics = {"epoch": float(epoch + 1), "train_loss": loss, "learning_rate": run.learning_rate}
-            if judged is not None:
-                losses, scores = judged.scores()
-                best.observe(losses)
-                metrics |= scores
-            finite = {name: value for name, value in metrics.items() if isfinite(value)}
-            loop.report(run.optimizer.count, (epoch + 1) / self._params.max_epochs, finite)
-            loop.checkpoint({**run.state(), **best.state()})
-            if best.waited_out or not isfinite(loss):
-                break
-        learned = backend.to_host(run.parameters if validation is None else best.parameters)
-        if (validation is not None and not best.found) or not np.isfinite(learned).all():
+        layout = self._layout(train.width)
+        cold = initialise(layout, self._params.ensemble_size, random(seed, _WEIGHTS))
+        weights = start["parameters"] if start else cold
+        run = _Run(self._params, layout, train, seed, backend, weights=weights)
+        if resume is not None:
+            run.restore(resume)
+        before = run.seen
+        judge = None if validation is None else Judge(layout, run.parameters, validation, backend)
+        try:
+            self._train(run, judge, loop)
+        except Stopped:
+            return Outcome({}, run.seen - before, run.optimizer.count, stopped=True)
+        learned = backend.to_host(run.parameters if judge is None else run.best.parameters)
+        if (judge is not None and not run.best.found) or not np.isfinite(learned).all():
             raise ComputeError("learning_rate", "training diverged; a lower rate may help")
-        return Outcome({"parameters": learned}, samples, run.optimizer.count)
+        return Outcome({"parameters": learned}, run.seen - before, run.optimizer.count)
+
+    def _train(self, run: _Run, judge: Judge | None, loop: Loop) -> None:
+        """Runs to the end; raises Stopped."""
+        epochs, loss = self._params.max_epochs, 0.0
+        while run.epoch < epochs and isfinite(loss) and not run.best.waited_out:
+            loss = run.finish_epoch(loop)
+            metrics = {"train_loss": loss, "learning_rate": run.learning_rate}
+            if judge is not None:
+                losses, scores = judge.scores(loop)
+                run.best.observe(losses)
+                metrics |= scores
+            run.next_epoch()
+            metrics["epoch"] = float(run.epoch)
+            finite = {name: value for name, value in metrics.items() if isfinite(value)}
+            loop.report(run.optimizer.count, run.epoch / epochs, finite)
 
     def predict(self, arrays: Arrays, features: Matrix) -> npt.NDArray[np.float64]:
         """See Estimator."""
         parameters = arrays["parameters"]
         layout = self._layout(features.shape[1])
-        network = Network(layout, parameters, open_backend("numpy"), min(len(features), _FORWARD_ROWS))
+        network = Network(layout, parameters, open_backend("numpy"), min(len(features), FORWARD_ROWS))
         parts = []
-        for rows in _pieces(len(features)):
-            outputs = network.forward(smooth_clip(np, features[rows])).astype(np.float64)
+        for first in range(0, len(features), FORWARD_ROWS):
+            rows = features[first : first + FORWARD_ROWS]
+            outputs = network.forward(smooth_clip(np, rows)).astype(np.float64)
             parts.append((softmax(np, outputs) if self._classes else outputs).mean(axis=0))
         predicted: npt.NDArray[np.float64] = np.concatenate(parts)
         return predicted if self._classes else predicted[:, 0]
@@ -91,152 +107,88 @@ class MlpEstimator:
         return Layout((inputs, *self._params.hidden_sizes, max(1, self._classes)))
 
 
-def smooth_clip(xp: Array, features: Array) -> Array:
-    """x / √(1 + (x/3)²), as a new array: ±1 hardly moves, and nothing gets beyond ±3.
-
-    From RealMLP (D. Holzmüller et al., "Better by Default", NeurIPS 2024). Heavy tails, and columns that are
-    nearly constant, otherwise bring inputs that drown the others: on handwritten digits it is worth 0.7
-    points of accuracy and a quarter of the log loss.
-    """
-    return features / xp.sqrt(1 + xp.square(features / 3))
-
-
 class _Run:
-    """One run of training: the data on the device, the parameters, and the room that a step works in."""
+    """One run of training: the parameters, how far it has come, and the room that a step works in.
 
-    def __init__(self, params: Mlp, layout: Layout, train: Samples, seed: int, backend: Backend) -> None:
+    epoch, batch: what is done, whole epochs and batches of the next one.
+    """
+
+    def __init__(
+        self, params: Mlp, layout: Layout, train: Samples, seed: int, backend: Backend, *, weights: Array
+    ) -> None:
         xp = backend.xp
-        self._params, self._seed, self._backend = params, seed, backend
-        self._features = smooth_clip(xp, backend.to_device(train.features))
-        self._targets = backend.to_device(train.targets)
-        # Batches of one size, the last one filled up with rows of the first: no row is left out, and a step
-        # always has the same shapes.
-        self._steps = -(-len(train) // params.batch_size)
-        self._rows = -(-len(train) // self._steps)
-        start = initialise(layout, params.ensemble_size, _random(seed, _WEIGHTS))
-        self.parameters = backend.to_device(start)
-        self.network = TrainableNetwork(layout, self.parameters, backend, self._rows)
+        self.epoch = self.batch = 0
+        self._params, self._backend, self._epoch_rows = params, backend, len(train)
+        self._batches = Batches(train, params.batch_size, seed, backend)
+        rows = self._batches.rows
+        self.parameters = backend.to_device(weights.copy())
+        self.best = Best(self.parameters, params.early_stopping_patience, backend)
         self.optimizer = AdamW(backend.kernels, self.parameters, params.weight_decay, layout.weights)
-        self.learning_rate = 0.0
+        self._network = TrainableNetwork(layout, self.parameters, backend, rows)
         self._noise = Dropout(params.dropout, seed) if params.dropout else None
         self._loss = cross_entropy if train.classes else squared_error
-        self._x = xp.empty((self._rows, train.features.shape[1]), np.float32)
-        self._y = xp.empty(self._rows, train.targets.dtype)
-        self._weights = xp.full(self._rows, 1 / self._rows, np.float32)
-        self._losses = xp.empty((params.ensemble_size, self._rows), np.float32)
-        self._total = xp.empty_like(self._losses)
+        self._weights = xp.full(rows, 1 / rows, np.float32)
+        self._losses = xp.empty((params.ensemble_size, rows), np.float32)
+        self._total = xp.zeros_like(self._losses)
 
-    def epoch(self, epoch: int, should_stop: Callable[[], bool]) -> float | None:
-        """Passes over the data once; the mean loss of its batches, or None when told to stop.
+    @property
+    def seen(self) -> int:
+        """Training rows processed, those before a checkpoint included."""
+        return self.epoch * self._epoch_rows + self._batches.passed(self.batch)
 
-        The order of the rows depends on the seed and the epoch alone, so that a resumed run sees the same.
-        """
-        order = _random(self._seed, _ORDER, epoch).permutation(len(self._features))
-        order = self._backend.to_device(np.resize(order, self._steps * self._rows))
+    @property
+    def learning_rate(self) -> float:
+        """That of the last step."""
+        return self._rate(self.optimizer.count - 1)
+
+    def finish_epoch(self, loop: Loop) -> float:
+        """Goes on to the end of the epoch; the mean loss of its batches. Raises Stopped."""
+        for x, y in self._batches.epoch(self.epoch, self.batch):
+            self._step(x, y)
+            self.batch += 1
+            loop.checkpoint(self.optimizer.count, self.state)
+            if loop.should_stop():
+                raise Stopped
+        return float(self._total.sum(dtype=np.float64)) / len(self._total) / self._batches.steps
+
+    def next_epoch(self) -> None:
+        """Goes to the next epoch's start."""
+        self.epoch, self.batch = self.epoch + 1, 0
         self._total[:] = 0
-        for start in range(0, len(order), self._rows):
-            if should_stop():
-                return None
-            self._step(order[start : start + self._rows])
-        return float(self._total.sum(dtype=np.float64)) / len(self._total) / self._steps
 
-    def state(self) -> Mapping[str, npt.NDArray[np.generic]]:
-        """What a resume needs of this run."""
+    def state(self) -> State:
+        """What a resume needs."""
         moments = self.optimizer.moments
         arrays = {"parameters": self.parameters, "first": moments.first, "second": moments.second}
-        counts = {"step": np.array(self.optimizer.count)}
-        return {name: self._backend.to_host(array) for name, array in arrays.items()} | counts
+        host = {name: self._backend.to_host(array) for name, array in arrays.items()}
+        counts = {"step": self.optimizer.count, "epoch": self.epoch, "batch": self.batch}
+        numbers = {name: np.array(count) for name, count in counts.items()}
+        total = {"total": self._backend.to_host(self._total), "plan": np.array(self._batches.plan)}
+        return {**host, **numbers, **total, **self.best.state()}
 
-    def _step(self, rows: Array) -> None:
-        kernels, step = self._backend.kernels, self.optimizer.count
-        gather(kernels, self._features, rows, self._x)
-        gather(kernels, self._targets, rows, self._y)
-        outputs = self.network.forward(self._x, self._noise, step)
-        self._loss(kernels, outputs, self._y, self._weights, self._losses)
+    def restore(self, state: State) -> None:
+        """Goes to where `state` was taken; raises ComputeError when it is one of another fit."""
+        arrays = fitting(state, self.state())
+        epoch, batch = int(arrays["epoch"]), int(arrays["batch"])
+        if arrays["plan"].tolist() != list(self._batches.plan):
+            raise misfit("its batches are others")
+        if not (0 <= epoch <= self._params.max_epochs and 0 <= batch <= self._batches.steps):
+            raise misfit(f"there is no batch {batch} of epoch {epoch}")
+        moments, to_device = self.optimizer.moments, self._backend.to_device
+        places = {"parameters": self.parameters, "first": moments.first, "second": moments.second}
+        for name, place in (places | {"total": self._total}).items():
+            place[:] = to_device(arrays[name])
+        self.epoch, self.batch, self.optimizer.count = epoch, batch, int(arrays["step"])
+        self.best.restore(arrays)
+
+    def _rate(self, step: int) -> float:
+        steps = self._params.max_epochs * self._batches.steps
+        return warmup_cosine(step, steps, self._params.learning_rate)
+
+    def _step(self, x: Array, y: Array) -> None:
+        step = self.optimizer.count
+        outputs = self._network.forward(x, self._noise, step)
+        self._loss(self._backend.kernels, outputs, y, self._weights, self._losses)
         self._total += self._losses
-        self.network.backward(self._x, outputs, self._params.dropout)
-        total = self._params.max_epochs * self._steps
-        self.learning_rate = warmup_cosine(step, total, self._params.learning_rate)
-        self.optimizer.step(self.network.gradients, self.learning_rate)
-
-
-class _Best:
-    """Each network's best weights so far, and how long none has improved."""
-
-    def __init__(self, parameters: Array, patience: int, backend: Backend) -> None:
-        self.parameters = parameters.copy()
-        self._current = parameters
-        self._losses = np.full(len(parameters), np.inf)
-        self._patience, self._backend = patience, backend
-        self._waited = 0
-
-    @property
-    def waited_out(self) -> bool:
-        """True once `patience` epochs in a row brought no network a lower loss."""
-        return self._waited >= self._patience
-
-    @property
-    def found(self) -> bool:
-        """True when every network had a finite loss once."""
-        return bool(np.isfinite(self._losses).all())
-
-    def observe(self, losses: npt.NDArray[np.float64]) -> None:
-        """Keeps the weights of the networks whose loss, (K,), is lower than ever."""
-        better = losses < self._losses
-        self._waited = 0 if better.any() else self._waited + 1
-        self._losses[better] = losses[better]
-        for network in np.flatnonzero(better):
-            self.parameters[network] = self._current[network]
-
-    def state(self) -> Mapping[str, npt.NDArray[np.generic]]:
-        """What a resume needs of this."""
-        parameters = self._backend.to_host(self.parameters)
-        waited = np.array(self._waited)
-        return {"best_parameters": parameters, "best_losses": self._losses, "waited": waited}
-
-
-class _Judge:
-    """Scores the networks on the validation rows."""
-
-    def __init__(self, layout: Layout, parameters: Array, samples: Samples, backend: Backend) -> None:
-        self._network = Network(layout, parameters, backend, min(len(samples), _FORWARD_ROWS))
-        self._samples, self._backend = samples, backend
-        self._features = smooth_clip(backend.xp, backend.to_device(samples.features))
-        self._targets = backend.to_device(samples.targets)
-        self._judge = _judge_classes if samples.classes else _judge_values
-
-    def scores(self) -> tuple[npt.NDArray[np.float64], dict[str, float]]:
-        """Each network's mean loss (K,), and what to report of them and of their mean prediction."""
-        xp, rows = self._backend.xp, len(self._samples)
-        losses, total = 0.0, 0.0
-        for piece in _pieces(rows):
-            outputs = self._network.forward(self._features[piece])
-            loss, together = self._judge(xp, outputs, self._targets[piece])
-            losses, total = losses + self._backend.to_host(loss), total + float(together)
-        means = np.asarray(losses, np.float64) / rows
-        scores = {"validation_loss": float(means.mean())}
-        if self._samples.classes:
-            return means, scores | {"validation_accuracy": total / rows}
-        return means, scores | {"validation_rmse": self._samples.unit * sqrt(total / rows)}
-
-
-def _judge_classes(xp: Array, logits: Array, labels: Array) -> tuple[Array, Array]:
-    """Summed log loss of each network (K,), and how often their mean prediction is right."""
-    probabilities = softmax(xp, logits)
-    picked = probabilities[:, xp.arange(len(labels)), labels]
-    loss = -xp.log(xp.maximum(picked, 1e-30)).sum(axis=1, dtype=np.float64)
-    return loss, (probabilities.mean(axis=0).argmax(axis=1) == labels).sum()
-
-
-def _judge_values(xp: Array, outputs: Array, targets: Array) -> tuple[Array, Array]:
-    """Summed squared error of each network (K,), and that of their mean prediction."""
-    loss = ((outputs[..., 0] - targets) ** 2).sum(axis=1, dtype=np.float64)
-    return loss, ((outputs[..., 0].mean(axis=0) - targets) ** 2).sum(dtype=np.float64)
-
-
-def _pieces(rows: int) -> Iterator[slice]:
-    return (slice(start, start + _FORWARD_ROWS) for start in range(0, rows, _FORWARD_ROWS))
-
-
-def _random(*key: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(list(key)))
+        self._network.backward(x, outputs, self._params.dropout)
+        self.optimizer.step(self._network.gradients, self._rate(step))

@@ -1,0 +1,136 @@
+"""Batches of rows in random order, from any place in an epoch on.
+
+Rows in memory are shuffled all together. Rows in a file are shuffled on two levels, so that reading them is
+nearly sequential: chunks of consecutive rows come in random order, and as many of them as make a window are
+read at once and shuffled together. A window holds hundreds of chunks from all over the file, so that even a
+file that is sorted by its target gives mixed batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from services.training.compute.backend import Backend, open_backend
+from services.training.compute.estimators.base import Samples
+from services.training.compute.estimators.network import smooth_clip
+from services.training.compute.kernels.gather import gather
+from services.training.compute.kernels.launch import Array
+from services.training.compute.storage import FileRows, Rows
+from services.training.compute.table import IntArray
+
+# Bounds what shuffling takes. With chunks of this size, even a disk that has to seek spends its time reading.
+WINDOW_BYTES = 64 << 20
+CHUNK_BYTES = 256 << 10
+# Tell the streams of the order of rows and of chunks apart from the others that one seed gives.
+_ORDER, _CHUNKS = 1, 2
+
+
+class Batches:
+    """Batches of one size, where the backend computes.
+
+    Each row comes once in an epoch; the last batch is filled up with rows that were there, so that a step
+    always has the same shapes. The order depends on the seed and the epoch alone, and a resumed run sees it
+    again.
+    """
+
+    def __init__(self, samples: Samples, batch_size: int, seed: int, backend: Backend) -> None:
+        self.steps = -(-len(samples) // batch_size)
+        self.rows = -(-len(samples) // self.steps)
+        self._samples, self._seed, self._backend = samples.on(backend), seed, backend
+        # Rows that are not all in memory are gathered on the host, and each batch then goes to the device.
+        self._at = backend if samples.in_memory else open_backend("numpy")
+        # On a device they are a copy anyway, and clipping that at once saves launches at every step.
+        self._clipped = self._at.name != "numpy"
+        if self._clipped:
+            clipped = smooth_clip(self._at.xp, self._samples.features)
+            self._samples = replace(self._samples, features=clipped)
+        width = int(samples.features.shape[1])
+        row_bytes = width * samples.features.dtype.itemsize
+        self._bounds = self._windows(len(samples) * row_bytes)
+        self._chunk = max(1, CHUNK_BYTES // row_bytes)
+        self._window = self._samples.features, self._samples.targets
+        self._gathered = self._at.xp.empty((self.rows, width), np.float32)
+        self._x = np.empty((self.rows, samples.width), np.float32) if samples.expansion else self._gathered
+        self._y = self._at.xp.empty(self.rows, samples.targets.dtype)
+
+    @property
+    def plan(self) -> tuple[int, ...]:
+        """What the order of the rows depends on beside seed and epoch."""
+        return len(self._samples), self.rows, len(self._bounds) - 1
+
+    def passed(self, batches: int) -> int:
+        """How many rows of an epoch its first `batches` hold."""
+        return min(batches * self.rows, len(self._samples))
+
+    def epoch(self, epoch: int, first: int) -> Iterator[tuple[Array, Array]]:
+        """The epoch's batches from number `first` on: clipped inputs and targets, overwritten by the next."""
+        for window, (begin, end) in enumerate(pairwise(self._bounds)):
+            if end <= first:
+                continue
+            places = self.passed(begin), self.passed(end)
+            self._load(epoch, *places)
+            order = _shuffled(places[1] - places[0], self._seed, _ORDER, epoch, window)
+            order = self._at.to_device(np.resize(order, (end - begin) * self.rows))
+            for batch in range(max(first - begin, 0), end - begin):
+                yield self._batch(order[batch * self.rows : (batch + 1) * self.rows])
+
+    def _windows(self, size: int) -> list[int]:
+        """Which batch each window begins with, and where the last one ends."""
+        on_disk = isinstance(self._samples.features, FileRows)
+        windows = min(self.steps, -(-size // WINDOW_BYTES)) if on_disk else 1
+        return [self.steps * window // windows for window in range(windows + 1)]
+
+    def _batch(self, rows: Array) -> tuple[Array, Array]:
+        features, targets = self._window
+        gather(self._at.kernels, features, rows, self._gathered)
+        gather(self._at.kernels, targets, rows, self._y)
+        if self._samples.expansion:
+            self._samples.expansion(self._gathered, out=self._x)
+        if not self._clipped:
+            smooth_clip(self._at.xp, self._x, out=self._x)
+        return self._backend.to_device(self._x), self._backend.to_device(self._y)
+
+    def _load(self, epoch: int, first: int, last: int) -> None:
+        """Makes the rows at places `first` to `last` of the epoch the window."""
+        if isinstance(self._samples.features, FileRows):
+            pieces = list(self._pieces(epoch, first, last))
+            # The old window goes before the new one comes.
+            self._window = np.empty(0), np.empty(0)
+            self._window = _read(self._samples.features, pieces), _read(self._samples.targets, pieces)
+
+    def _pieces(self, epoch: int, first: int, last: int) -> Iterator[slice]:
+        """The rows at those places, when the chunks come in the order of the epoch."""
+        rows = len(self._samples)
+        chunks = _shuffled(-(-rows // self._chunk), self._seed, _CHUNKS, epoch).astype(np.int64)
+        ends = np.cumsum(np.minimum(self._chunk, rows - chunks * self._chunk))
+        begins = np.concatenate([[0], ends[:-1]])
+        for index in np.flatnonzero((begins < last) & (ends > first)):
+            start = chunks[index] * self._chunk - begins[index]
+            yield slice(int(start + max(first, begins[index])), int(start + min(last, ends[index])))
+
+
+def random(*key: int) -> np.random.Generator:
+    """The stream that `key` names."""
+    return np.random.Generator(np.random.PCG64(list(key)))
+
+
+def _shuffled(count: int, *key: int) -> IntArray:
+    """0 to `count` − 1 in the order that `key` names; in half the room where that is possible."""
+    order: IntArray = np.arange(count, dtype=np.int32 if count < 2**31 else np.int64)
+    random(*key).shuffle(order)
+    return order
+
+
+def _read(rows: Rows, pieces: Sequence[slice]) -> npt.NDArray[Any]:
+    found = np.empty((sum(piece.stop - piece.start for piece in pieces), *rows.shape[1:]), rows.dtype)
+    place = 0
+    for piece in pieces:
+        found[place : place + piece.stop - piece.start] = rows[piece]
+        place += piece.stop - piece.start
+    return found
