@@ -20,14 +20,20 @@ class Client:
     """Calls the API at `address` (host:port) over gRPC. Safe to share between threads.
 
     timeout: seconds that a call gets, repetitions included; uploads and watches take as long as they take.
-    retry: how UNAVAILABLE is met, by calls that are safe to repeat: all but uploads and deletions.
+    retry: how UNAVAILABLE is met, by calls that are safe to repeat: each method says when it is not.
+    tenant: whom every call is for; the service's default when empty.
     Every call raises an MlapiError of the fitting subclass.
     """
 
     def __init__(
-        self, address: str = DEFAULT_ADDRESS, timeout: float = 30.0, retry: Retry | None = None
+        self,
+        address: str = DEFAULT_ADDRESS,
+        timeout: float = 30.0,
+        retry: Retry | None = None,
+        *,
+        tenant: str = "",
     ) -> None:
-        self._connection = Connection(address, timeout, retry or Retry())
+        self._connection = Connection(address, timeout, retry or Retry(), tenant=tenant)
         self._health = health_service_pb2_grpc.HealthServiceStub(self._connection.channel)
         self.address = self._connection.address
         self.datasets = Datasets(self._connection)

@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from mlapi.ai_gateway.v1 import enhancement_service_pb2
 from mlapi.training.v1 import job_pb2
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -28,7 +29,12 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+if TYPE_CHECKING:  # it loads gRPC, which not every command needs
+    from mlapi_client.watching import Event
+
 State = job_pb2.Job.State
+Level = job_pb2.JobEvent.Level
+LEVEL_STYLES = {Level.WARNING: "yellow", Level.ERROR: "red"}
 _BAR = 12
 _WIDE = 160  # columns where there is no terminal, so that nothing is cut off
 
@@ -121,24 +127,38 @@ class _SpeedColumn(ProgressColumn):
 
 
 class Eta:
-    """Time left, from how progress went so far by the service's own clock."""
+    """Time left, by the service's own clock: as the service says, else from how progress went so far."""
 
     def __init__(self) -> None:
         self._first: job_pb2.MetricPoint | None = None
+        self._job = job_pb2.Job()
+
+    def of(self, job: job_pb2.Job) -> float | None:
+        """Seconds left as `job` was told; None while the service cannot say."""
+        self._job = job
+        return self._until_end(job.update_time, job.attempt)
 
     def after(self, point: job_pb2.MetricPoint) -> float | None:
         """Seconds left after `point`; None while nothing can be said. Each attempt begins anew."""
         if self._first is None or self._first.attempt != point.attempt:
             self._first = point
+        said = self._until_end(point.time, point.attempt)
+        if said is not None:
+            return said
         done = point.progress - self._first.progress
         if done <= 0:
             return None
-        taken = (_time(point) - _time(self._first)).total_seconds()
+        taken = (_time(point.time) - _time(self._first.time)).total_seconds()
         return taken * (1 - point.progress) / done
+
+    def _until_end(self, time: Timestamp, attempt: int) -> float | None:
+        if self._job.attempt != attempt or not self._job.HasField("estimated_end_time"):
+            return None
+        return max(0.0, (_time(self._job.estimated_end_time) - _time(time)).total_seconds())
 
 
 class TrainingView:
-    """A live bar of one job, and under it the last points when `points` is more than 0.
+    """A live bar of one job, warnings and errors above it, and the last points below when `points` is not 0.
 
     Without a terminal a line for each tenth of the work when `points` is more than 0, and the final bar.
     """
@@ -170,16 +190,19 @@ class TrainingView:
         if not self._screen.is_interactive:  # Live leaves the line open then
             self._screen.line()
 
-    def update(self, event: job_pb2.Job | job_pb2.MetricPoint) -> None:
+    def update(self, event: Event) -> None:
         """Shows one event of a watch."""
         if isinstance(event, job_pb2.Job):
             self._show_job(event)
+        elif isinstance(event, job_pb2.JobEvent):
+            self._show_event(event)
         else:
             self._show_point(event)
         self._live.update(Group(self._progress, *self._table()))
 
     def _show_job(self, job: job_pb2.Job) -> None:
         self._job = job
+        left = self._eta.of(job)
         self._progress.update(self._task, completed=job.progress)
         if job.state == State.SUCCEEDED:
             self._set_left(f"took {clock(job.usage.wall_seconds)}")
@@ -187,6 +210,13 @@ class TrainingView:
             self._set_left(State.Name(job.state))
         elif job.progress == 0:
             self._set_left("starting")
+        elif left is not None:
+            self._set_left(f"{clock(left)} left")
+
+    def _show_event(self, event: job_pb2.JobEvent) -> None:
+        if event.level in LEVEL_STYLES:
+            text = f"{moment(event.time)}  {Level.Name(event.level)}  {event.message}"
+            self._screen.print(text.strip(), style=LEVEL_STYLES[event.level])
 
     def _show_point(self, point: job_pb2.MetricPoint) -> None:
         left = self._eta.after(point)
@@ -248,8 +278,8 @@ def _losses(values: Mapping[str, float]) -> list[str]:
     return [f"{text} {values[name]:.4f}" for name, text in shown.items() if name in values]
 
 
-def _time(point: job_pb2.MetricPoint) -> datetime:
-    time: datetime = point.time.ToDatetime(UTC)
+def _time(stamp: Timestamp) -> datetime:
+    time: datetime = stamp.ToDatetime(UTC)
     return time
 
 

@@ -34,6 +34,12 @@ class Jobs:
         test_fraction: float | None = None,
         validation_dataset_id: str = "",
         test_dataset_id: str = "",
+        dataset_version: int = 0,
+        warm_start_model_id: str = "",
+        device: str | None = None,
+        priority: int = 0,
+        max_attempts: int | None = None,
+        time_limit: float | None = None,
         display_name: str = "",
         request_id: str = "",
         validate_only: bool = False,
@@ -42,6 +48,10 @@ class Jobs:
 
         algorithm: the platform chooses when None. hyperparameters: the service's defaults for the others.
         task: "classification" or "regression"; found from the target column when None.
+        dataset_version: the newest when 0. warm_start_model_id: training begins with its weights.
+        device: "cpu" or "gpu"; the platform chooses when None. priority: a higher one runs first.
+        max_attempts: when processes are lost; the service's default when None.
+        time_limit: seconds that all attempts together may run; no limit when None.
         request_id: makes the call safe to repeat over clients too; generated when absent.
         Raises InvalidValue, a ValueError, before anything is sent; InvalidArgument, NotFound and
         FailedPrecondition as the service sees it.
@@ -51,16 +61,19 @@ class Jobs:
             target=target,
             task=_task(task),
             seed=seed,
+            split=_split(validation_fraction, test_fraction),
             validation_dataset_id=validation_dataset_id,
             test_dataset_id=test_dataset_id,
+            dataset_version=dataset_version,
+            warm_start_model_id=warm_start_model_id,
+            device=_device(device),
+            priority=priority,
+            max_attempts=max_attempts or 0,
+            time_limit_seconds=time_limit or 0.0,
             display_name=display_name,
             request_id=request_id or str(uuid.uuid4()),
             validate_only=validate_only,
         )
-        if validation_fraction is not None:
-            request.split.validation_fraction = validation_fraction
-        if test_fraction is not None:
-            request.split.test_fraction = test_fraction
         set_algorithm(request, algorithm, hyperparameters or {})
         return self._connection.call(self._stub.CreateJob, request, repeatable=True)
 
@@ -85,10 +98,24 @@ class Jobs:
         request = job_service_pb2.CancelJobRequest(job_id=job_id, request_id=request_id or str(uuid.uuid4()))
         return self._connection.call(self._stub.CancelJob, request, repeatable=True)
 
-    def delete(self, job_id: str) -> None:
-        """Raises NotFound, and FailedPrecondition while it runs. Never sent twice."""
-        request = job_service_pb2.DeleteJobRequest(job_id=job_id)
-        self._connection.call(self._stub.DeleteJob, request, repeatable=False)
+    def resume(self, job_id: str, time_limit: float | None = None, request_id: str = "") -> job_pb2.Job:
+        """The job, QUEUED again; it goes on from its last checkpoint.
+
+        time_limit: seconds, in place of the one it has, 0 for none; as it was when None.
+        Raises NotFound, InvalidArgument, and FailedPrecondition when it is neither FAILED nor CANCELLED.
+        """
+        request = job_service_pb2.ResumeJobRequest(
+            job_id=job_id, request_id=request_id or str(uuid.uuid4()), time_limit_seconds=time_limit
+        )
+        return self._connection.call(self._stub.ResumeJob, request, repeatable=True)
+
+    def delete(self, job_id: str, request_id: str = "") -> None:
+        """Deletes it with its history and its checkpoints; its model stays.
+
+        Raises NotFound, and FailedPrecondition while it runs.
+        """
+        request = job_service_pb2.DeleteJobRequest(job_id=job_id, request_id=request_id or str(uuid.uuid4()))
+        self._connection.call(self._stub.DeleteJob, request, repeatable=True)
 
     def metrics(self, job_id: str, cursor: str = "", page_size: int = 0) -> Iterator[job_pb2.MetricPoint]:
         """What training has reported after `cursor`, oldest first, a page at a time. Raises NotFound."""
@@ -100,10 +127,20 @@ class Jobs:
                 return
             request.page_token = page.next_page_token
 
-    def watch(self, job_id: str, cursor: str = "", timeout: float | None = None) -> Iterator[watching.Event]:
-        """The job whenever it changes and each metric point after `cursor`, until the job has ended.
+    def events(self, job_id: str, cursor: str = "", page_size: int = 0) -> Iterator[job_pb2.JobEvent]:
+        """What has happened to it after `cursor`, oldest first, a page at a time. Raises NotFound."""
+        request = job_service_pb2.ListJobEventsRequest(job_id=job_id, page_size=page_size, page_token=cursor)
+        while True:
+            page = self._connection.call(self._stub.ListJobEvents, request, repeatable=True)
+            yield from page.events
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
 
-        Goes on after a lost connection, with no point lost or told twice. Raises NotFound, Unavailable when
+    def watch(self, job_id: str, cursor: str = "", timeout: float | None = None) -> Iterator[watching.Event]:
+        """The job whenever it changes, and each metric point and event after `cursor`, until it has ended.
+
+        Goes on after a lost connection, with nothing lost or told twice. Raises NotFound, Unavailable when
         several attempts in a row brought nothing, and DeadlineExceeded after `timeout` seconds.
         """
         return watching.watch(self._connection, job_id, cursor, timeout)
@@ -124,3 +161,16 @@ def _task(name: str | None) -> job_pb2.Task.ValueType:
         return job_pb2.Task.Value(name.upper())
     except ValueError:
         raise InvalidValue.of("task", f"{name!r} is neither 'classification' nor 'regression'") from None
+
+
+def _split(validation: float | None, test: float | None) -> job_pb2.Split | None:
+    if validation is None and test is None:
+        return None
+    return job_pb2.Split(validation_fraction=validation, test_fraction=test)
+
+
+def _device(name: str | None) -> job_pb2.Device.ValueType:
+    known = {None: job_pb2.DEVICE_UNSPECIFIED, "cpu": job_pb2.CPU, "gpu": job_pb2.GPU}
+    if name not in known:
+        raise InvalidValue.of("device", f"{name!r} is neither 'cpu' nor 'gpu'")
+    return known[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -34,10 +35,12 @@ class Models:
         answer = self._connection.call(self._stub.Predict, request, repeatable=True)
         return [from_prediction(prediction) for prediction in answer.predictions]
 
-    def delete(self, model_id: str) -> None:
-        """Raises NotFound. Never sent twice."""
-        request = model_service_pb2.DeleteModelRequest(model_id=model_id)
-        self._connection.call(self._stub.DeleteModel, request, repeatable=False)
+    def delete(self, model_id: str, request_id: str = "") -> None:
+        """Raises NotFound."""
+        request = model_service_pb2.DeleteModelRequest(
+            model_id=model_id, request_id=request_id or str(uuid.uuid4())
+        )
+        self._connection.call(self._stub.DeleteModel, request, repeatable=True)
 
     def list(self, page_size: int = 0) -> Iterator[model_pb2.Model]:
         """Every model, newest first, a page at a time."""

@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from mlapi_client.errors import CLASSES, DeadlineExceeded, FieldViolation, MlapiError, Unavailable
+from mlapi_client.tenancy import for_tenant
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -39,11 +40,11 @@ LOOPBACK = ("127.", "localhost", "[::1]", "ipv4:127.", "unix:")
 class Retry:
     """How often a call that is safe to repeat is tried, and how long each pause is, in seconds.
 
-    A watch is more patient: it outlasts half a minute in which the service starts again.
+    A watch is more patient: it outlasts two minutes in which the service or its database is away.
     """
 
     attempts: int = 5
-    watch_attempts: int = 12  # in a row that bring nothing new
+    watch_attempts: int = 30  # in a row that bring nothing new
     first_pause: float = 0.1
     longest_pause: float = 5.0
 
@@ -72,14 +73,15 @@ class Deadline:
 
 
 class Connection:
-    """A channel. Used by any number of threads at once."""
+    """A channel. Used by any number of threads at once. tenant: whom every call is for, when not empty."""
 
-    def __init__(self, address: str, timeout: float, retry: Retry) -> None:
+    def __init__(self, address: str, timeout: float, retry: Retry, *, tenant: str = "") -> None:
         self.address = address.removeprefix("http://").rstrip("/")
         self.timeout = timeout
         self.retry = retry
         proxy = [("grpc.enable_http_proxy", 0)] if self.address.startswith(LOOPBACK) else []
-        self.channel = grpc.insecure_channel(self.address, options=[*OPTIONS, *proxy])
+        channel = grpc.insecure_channel(self.address, options=[*OPTIONS, *proxy])
+        self.channel = for_tenant(channel, tenant) if tenant else channel
 
     def close(self) -> None:
         """Ends every call in flight."""

@@ -38,6 +38,27 @@ POINTS = [
     )
     for step in range(1, 7)
 ]
+EVENTS = [
+    job_pb2.JobEvent(
+        cursor="c0",
+        attempt=1,
+        level=job_pb2.JobEvent.INFO,
+        type="attempt_started",
+        message="Attempt 1 began.",
+    ),
+    job_pb2.JobEvent(
+        cursor="c3e",
+        attempt=1,
+        level=job_pb2.JobEvent.WARNING,
+        type="attempt_lost",
+        message="Its process is gone.",
+        data={"reason": "WORKER_LOST"},
+    ),
+    job_pb2.JobEvent(
+        cursor="c7", attempt=1, level=job_pb2.JobEvent.ERROR, type="job_failed", message="No memory."
+    ),
+]
+HISTORY = sorted([*POINTS, *EVENTS], key=lambda entry: entry.cursor)
 
 
 def status(code: str, reason: str = "", message: str = "", **details: Any) -> status_pb2.Status:
@@ -69,13 +90,19 @@ class FakeApi(
 ):
     """failures: method → what its next calls end with: a status, or a bare code with a text.
 
-    calls: method → its requests. cuts: for each of the next watches, after how many messages it breaks off.
+    calls: method → its requests. tenants: method → whom they were for. history: what a watch tells of a job
+    that is `running` until it ends in `state`; other calls answer `job`. cuts: for each of the next watches,
+    after how many messages it breaks off.
     """
 
     def __init__(self) -> None:
         self.failures: dict[str, list[Failure]] = defaultdict(list)
         self.calls: dict[str, list[Any]] = defaultdict(list)
+        self.tenants: dict[str, list[str]] = defaultdict(list)
         self.cuts: list[int] = []
+        self.history: list[job_pb2.MetricPoint | job_pb2.JobEvent] = list(POINTS)
+        self.running = job_pb2.Job(job_id=JOB_ID, state=job_pb2.Job.RUNNING)
+        self.job = job_pb2.Job(job_id=JOB_ID, state=job_pb2.Job.QUEUED)
         self.state = job_pb2.Job.SUCCEEDED
         self.hold = Event()  # set: a watch never ends
         self.health = "healthy"
@@ -98,6 +125,7 @@ class FakeApi(
 
     def _met(self, method: str, request: Any, context: Any) -> None:
         self.calls[method].append(request)
+        self.tenants[method].append(dict(context.invocation_metadata()).get("x-tenant", ""))
         if self.failures[method]:
             failure = self.failures[method].pop(0)
             if isinstance(failure, tuple):
@@ -129,11 +157,38 @@ class FakeApi(
         self._met("DeleteDataset", request, context)
         return Empty()
 
+    def DeleteModel(self, request: Any, context: Any) -> Empty:
+        self._met("DeleteModel", request, context)
+        return Empty()
+
     # Jobs
 
     def CreateJob(self, request: Any, context: Any) -> job_pb2.Job:
         self._met("CreateJob", request, context)
         return job_pb2.Job(job_id=JOB_ID, dataset_id=request.dataset_id, state=job_pb2.Job.QUEUED)
+
+    def GetJob(self, request: Any, context: Any) -> job_pb2.Job:
+        self._met("GetJob", request, context)
+        return self.job
+
+    def ListJobs(self, request: Any, context: Any) -> job_service_pb2.ListJobsResponse:
+        self._met("ListJobs", request, context)
+        return job_service_pb2.ListJobsResponse(jobs=[self.job])
+
+    def ResumeJob(self, request: Any, context: Any) -> job_pb2.Job:
+        self._met("ResumeJob", request, context)
+        return self.job
+
+    def DeleteJob(self, request: Any, context: Any) -> Empty:
+        self._met("DeleteJob", request, context)
+        return Empty()
+
+    def ListJobEvents(self, request: Any, context: Any) -> job_service_pb2.ListJobEventsResponse:
+        self._met("ListJobEvents", request, context)
+        after = [event for event in EVENTS if event.cursor > request.page_token]
+        page = after[:2]
+        token = page[-1].cursor if len(after) > 2 else ""
+        return job_service_pb2.ListJobEventsResponse(events=page, next_page_token=token)
 
     def WatchJob(self, request: Any, context: Any) -> Iterator[job_service_pb2.WatchJobResponse]:
         self._met("WatchJob", request, context)
@@ -146,11 +201,10 @@ class FakeApi(
             self.hold.wait(0.01)
 
     def _events(self, cursor: str) -> Iterator[job_service_pb2.WatchJobResponse]:
-        running = job_pb2.Job(job_id=JOB_ID, state=job_pb2.Job.RUNNING)
-        yield job_service_pb2.WatchJobResponse(job=running)
-        for point in POINTS:
-            if point.cursor > cursor:
-                yield job_service_pb2.WatchJobResponse(point=point)
+        yield job_service_pb2.WatchJobResponse(job=self.running)
+        for entry in self.history:
+            if entry.cursor > cursor:
+                yield _told(entry)
         if not self.hold.is_set():
             yield job_service_pb2.WatchJobResponse(
                 job=job_pb2.Job(job_id=JOB_ID, state=self.state, progress=1)
@@ -179,3 +233,9 @@ class FakeApi(
     def GetHealth(self, request: Any, context: Any) -> health_service_pb2.HealthReport:
         self._met("GetHealth", request, context)
         return health_service_pb2.HealthReport(status=self.health)
+
+
+def _told(entry: job_pb2.MetricPoint | job_pb2.JobEvent) -> job_service_pb2.WatchJobResponse:
+    if isinstance(entry, job_pb2.JobEvent):
+        return job_service_pb2.WatchJobResponse(log=entry)
+    return job_service_pb2.WatchJobResponse(point=entry)

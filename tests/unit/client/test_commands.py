@@ -12,7 +12,7 @@ from mlapi.training.v1 import job_pb2
 from mlapi_client.cli import main
 from mlapi_client.jobs import Jobs
 
-from tests.unit.client.fake_api import JOB_ID, POINTS, FakeApi, status
+from tests.unit.client.fake_api import EVENTS, HISTORY, JOB_ID, POINTS, FakeApi, status
 
 Run = Callable[..., Result]
 
@@ -46,7 +46,7 @@ def test_an_error_has_its_exit_code(api: FakeApi, run: Run, code: str, exit_code
 
 
 def test_unavailable_has_its_exit_code(run: Run, api: FakeApi) -> None:
-    api.failures["DeleteDataset"] = [status("UNAVAILABLE")]
+    api.failures["DeleteDataset"] = [status("UNAVAILABLE")] * 10
     assert run("datasets", "delete", "d").exit_code == 6
 
 
@@ -86,6 +86,21 @@ def test_a_watch_in_json_is_one_object_a_line(run: Run) -> None:
     assert lines[-1]["job"]["state"] == "SUCCEEDED"
     assert lines[1]["point"]["cursor"] == "c1"
     assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_a_watch_in_json_tells_every_event(api: FakeApi, run: Run) -> None:
+    api.history = list(EVENTS)
+    lines = [json.loads(line) for line in run("jobs", "watch", JOB_ID, "--json").stdout.splitlines()]
+    assert [line["log"]["level"] for line in lines[1:-1]] == ["INFO", "WARNING", "ERROR"]
+    assert lines[2]["log"]["data"] == {"reason": "WORKER_LOST"}
+
+
+def test_a_watch_prints_warnings_and_errors_only(api: FakeApi, run: Run) -> None:
+    api.history = HISTORY
+    result = run("jobs", "watch", JOB_ID)
+    said = [line for line in result.stderr.splitlines() if line.startswith(("INFO", "WARNING", "ERROR"))]
+    assert said == ["WARNING  Its process is gone.", "ERROR  No memory."]
+    assert EVENTS[0].message not in result.stderr
 
 
 @pytest.mark.parametrize("state", [job_pb2.Job.FAILED, job_pb2.Job.CANCELLED])

@@ -57,7 +57,9 @@ def test_details_are_kept(api: FakeApi, client: Client) -> None:
 
 def test_the_edge_writes_its_errors_into_the_message(api: FakeApi, client: Client) -> None:
     sent = status("UNAVAILABLE", "SERVICE_UNAVAILABLE", "No upstream.")
-    api.failures["DeleteDataset"] = [(grpc.StatusCode.UNAVAILABLE, json_format.MessageToJson(sent))]
+    api.failures["DeleteDataset"] = [
+        (grpc.StatusCode.UNAVAILABLE, json_format.MessageToJson(sent))
+    ] * ATTEMPTS
     with pytest.raises(Unavailable) as caught:
         client.datasets.delete("d")
     assert (caught.value.reason, caught.value.message) == ("SERVICE_UNAVAILABLE", "No upstream.")
@@ -113,11 +115,13 @@ def test_no_attempt_after_the_deadline(api: FakeApi, client: Client) -> None:
     assert len(api.calls["GetHealth"]) == 1
 
 
-def test_a_deletion_is_sent_once(api: FakeApi, client: Client) -> None:
-    api.failures["DeleteDataset"] = [BARE]
-    with pytest.raises(Unavailable):
-        client.datasets.delete("d")
-    assert len(api.calls["DeleteDataset"]) == 1
+@pytest.mark.parametrize("kind", ["dataset", "model", "job"])
+def test_a_deletion_is_repeated_under_one_request_id(api: FakeApi, client: Client, kind: str) -> None:
+    method = f"Delete{kind.title()}"
+    api.failures[method] = [BARE]
+    getattr(client, f"{kind}s").delete("d")
+    first, second = api.calls[method]
+    assert first.request_id == second.request_id != ""
 
 
 def test_only_unavailable_is_repeated(api: FakeApi, client: Client) -> None:

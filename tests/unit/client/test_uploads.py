@@ -6,7 +6,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from mlapi.training.v1 import dataset_pb2
 from mlapi_client import Client, DataLoss, InvalidArgument
+from mlapi_client.cli import main
 from mlapi_client.uploads import PART_BYTES, new_dataset_id
 
 from tests.unit.client.fake_api import FakeApi, status
@@ -66,3 +69,37 @@ def test_new_ids_are_readable_and_never_the_same() -> None:
     first, second = (new_dataset_id(Path("/x/_My täble (1).csv")) for _ in range(2))
     assert first.startswith("My-t-ble-1-")
     assert first != second
+
+
+def test_how_to_read_is_said_in_the_first_part(api: FakeApi, client: Client, file: Path) -> None:
+    client.datasets.upload(file, "table", column_types={"x": "FLOAT"}, null_values=["-", ""])
+    first, *rest = api.calls["UploadDataset"]
+    assert (first.column_types, first.null_values) == ({"x": dataset_pb2.Column.FLOAT}, ["-", ""])
+    assert not any(part.column_types or part.null_values for part in rest)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], ({}, [], "text/csv")),
+        (["--type", "a=b=float", "--type", "x=TEXT"], ({"a=b": "FLOAT", "x": "TEXT"}, [], "text/csv")),
+        (["--null", "-", "--null", "n/a"], ({}, ["-", "n/a"], "text/csv")),
+        (["--type", "text/plain"], ({}, [], "text/plain")),  # its first meaning
+        (["--content-type", "text/plain"], ({}, [], "text/plain")),
+    ],
+)
+def test_the_command_says_how_to_read(api: FakeApi, file: Path, options: list[str], said: object) -> None:
+    arguments = ["--address", api.address, "datasets", "upload", str(file), "--json", *options]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.stderr
+    first = api.calls["UploadDataset"][0]
+    types = {name: dataset_pb2.Column.Type.Name(number) for name, number in first.column_types.items()}
+    assert (types, list(first.null_values), first.content.content_type) == said
+
+
+@pytest.mark.parametrize("option", ["x=NUMBER", "x", "=", ""])
+def test_the_command_refuses_what_is_no_type(api: FakeApi, file: Path, option: str) -> None:
+    result = CliRunner().invoke(
+        main, ["--address", api.address, "datasets", "upload", str(file), "--type", option]
+    )
+    assert (result.exit_code, "COLUMN=TYPE" in result.stderr) == (2, True)

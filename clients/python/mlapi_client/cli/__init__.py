@@ -14,7 +14,7 @@ from mlapi_client.errors import MlapiError
 # Name → module, and the line in `mlapi --help`, which is there before anything is loaded.
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "datasets": ("datasets", "Upload, list, show and delete tables to train on."),
-    "jobs": ("jobs", "Create, watch, cancel and delete training jobs."),
+    "jobs": ("jobs", "Create, watch, cancel, resume and delete training jobs."),
     "models": ("models", "List, show and delete trained models."),
     "predict": ("predict", "Predict rows with a model."),
     "ai": ("ai", "Status of the AI providers; proposals for better models."),
@@ -69,9 +69,16 @@ class Commands(click.Group):
     metavar="SECONDS",
     help="What a call gets; uploads and watches take as long as they take.",
 )
+@click.option(
+    "--tenant",
+    envvar="MLAPI_TENANT",
+    default="",
+    show_envvar=True,
+    help="On whose behalf; jobs are shared fairly.",
+)
 @click.version_option(package_name="ml-training-api", prog_name="mlapi")
 @click.pass_context
-def main(ctx: click.Context, address: str, timeout: float) -> None:
+def main(ctx: click.Context, address: str, timeout: float, tenant: str) -> None:
     """Train models by calling an API.
 
     \b
@@ -92,4 +99,4 @@ def main(ctx: click.Context, address: str, timeout: float) -> None:
       6    unavailable, out of time, or a limit is reached: try again later
       130  interrupted
     """
-    ctx.obj = Session(address, timeout)
+    ctx.obj = Session(address, timeout, tenant)

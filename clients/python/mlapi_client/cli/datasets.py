@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import click
 from mlapi.training.v1 import dataset_pb2
@@ -11,6 +13,9 @@ from mlapi.training.v1 import dataset_pb2
 from mlapi_client import display
 from mlapi_client.cli.session import Session, json_option, pass_session
 from mlapi_client.documents import to_document
+
+COLUMN_TYPES = [name for name, number in dataset_pb2.Column.Type.items() if number]
+MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(;.*)?$")
 
 
 @click.group("datasets")
@@ -21,18 +26,51 @@ def command() -> None:
 @command.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--id", "dataset_id", help="Created when missing, replaced otherwise. Default: a new id.")
-@click.option("--type", "content_type", help="Media type. Default: by the suffix of the file.")
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar="COLUMN=TYPE",
+    help="INTEGER, FLOAT, BOOLEAN, TEXT or TIMESTAMP, where it is not to be found out; once for each column.",
+)
+@click.option(
+    "--null", "nulls", multiple=True, metavar="TEXT", help="Stands for a missing value; once for each."
+)
+@click.option("--content-type", help="Media type. Default: by the suffix of the file.")
 @json_option
 @pass_session
-def upload(session: Session, file: Path, dataset_id: str | None, content_type: str | None) -> None:
-    """Upload FILE (CSV or Parquet) as the content of a dataset."""
+def upload(
+    session: Session, /, file: Path, types: tuple[str, ...], nulls: tuple[str, ...], **how: Any
+) -> None:
+    """Upload FILE (CSV or Parquet) as the newest version of a dataset."""
+    columns, media_type = _types(types)
+    how["content_type"] = how["content_type"] or media_type
     client = session.client()
     if session.as_json:
-        session.answer(to_document(client.datasets.upload(file, dataset_id, content_type)))
+        dataset = client.datasets.upload(file, column_types=columns, null_values=nulls, **how)
+        session.answer(to_document(dataset))
         return
     with display.upload_bar(display.console(stderr=True), file.name, file.stat().st_size) as progress:
-        dataset = client.datasets.upload(file, dataset_id, content_type, progress)
+        dataset = client.datasets.upload(
+            file, progress=progress, column_types=columns, null_values=nulls, **how
+        )
     _show(dataset)
+
+
+def _types(options: tuple[str, ...]) -> tuple[dict[str, str], str | None]:
+    """Column → type, and the media type, which `--type` was for before columns had types."""
+    columns: dict[str, str] = {}
+    media_type = None
+    for option in options:
+        column, equals, kind = option.rpartition("=")
+        if equals and kind.upper() in COLUMN_TYPES:
+            columns[column] = kind.upper()
+        elif MEDIA_TYPE.match(option):
+            media_type = option
+        else:
+            message = f"{option!r} is not COLUMN=TYPE with one of {', '.join(COLUMN_TYPES)}"
+            raise click.BadParameter(message, param_hint="--type")
+    return columns, media_type
 
 
 @command.command("list")

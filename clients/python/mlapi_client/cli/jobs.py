@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -11,6 +10,7 @@ import click
 from mlapi.training.v1 import job_pb2
 
 from mlapi_client import display, hyperparameters
+from mlapi_client.cli import job_facts
 from mlapi_client.cli.session import FAILED, Session, json_option, pass_session
 from mlapi_client.client import Client
 from mlapi_client.documents import to_document
@@ -18,6 +18,8 @@ from mlapi_client.watching import Event
 
 State = job_pb2.Job.State
 LIVE_POINTS = 8
+# As in WatchJobResponse.
+KINDS = {job_pb2.Job: "job", job_pb2.MetricPoint: "point", job_pb2.JobEvent: "log"}
 
 
 @click.group("jobs")
@@ -48,11 +50,55 @@ def command() -> None:
     help="Default: found from the target column.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
-@click.option("--name", default="", help="A name for people.")
+@click.option("--name", "display_name", default="", help="A name for people.")
 @click.option("--validation-fraction", type=float, help="Part for early stopping and validation metrics.")
 @click.option("--test-fraction", type=float, help="Part for test metrics, which training never sees.")
-@click.option("--validation-dataset", default="", metavar="DATASET", help="In place of a part of DATASET.")
-@click.option("--test-dataset", default="", metavar="DATASET", help="In place of a part of DATASET.")
+@click.option(
+    "--validation-dataset",
+    "validation_dataset_id",
+    default="",
+    metavar="DATASET",
+    help="In place of a part of DATASET.",
+)
+@click.option(
+    "--test-dataset",
+    "test_dataset_id",
+    default="",
+    metavar="DATASET",
+    help="In place of a part of DATASET.",
+)
+@click.option(
+    "--dataset-version",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    help="Version of DATASET; 0: the newest.",
+)
+@click.option(
+    "--warm-start",
+    "warm_start_model_id",
+    default="",
+    metavar="MODEL",
+    help="Begin with the weights of this model.",
+)
+@click.option(
+    "--device", type=click.Choice(["cpu", "gpu"]), help="What to train on. Default: the platform chooses."
+)
+@click.option(
+    "--priority",
+    type=click.IntRange(-100, 100),
+    default=0,
+    show_default=True,
+    help="Jobs of a higher one run first.",
+)
+@click.option(
+    "--max-attempts", type=click.IntRange(1, 10), help="When processes are lost. Default: the service's."
+)
+@click.option(
+    "--time-limit",
+    type=float,
+    metavar="SECONDS",
+    help="What all attempts together may run. Default: no limit.",
+)
 @click.option("--watch", "watched", is_flag=True, help="Watch it until it ends.")
 @json_option
 @pass_session
@@ -63,23 +109,12 @@ def create(
     target: str,
     assignments: tuple[str, ...],
     watched: bool,
-    **given: Any,
+    **options: Any,
 ) -> None:
     """Create a job that trains on DATASET to tell the target column."""
     client = session.client()
-    job = client.jobs.create(
-        dataset_id,
-        target,
-        algorithm=given["algorithm"],
-        hyperparameters=hyperparameters.parse(given["algorithm"], assignments),
-        task=given["task"],
-        seed=given["seed"],
-        display_name=given["name"],
-        validation_fraction=given["validation_fraction"],
-        test_fraction=given["test_fraction"],
-        validation_dataset_id=given["validation_dataset"],
-        test_dataset_id=given["test_dataset"],
-    )
+    chosen = hyperparameters.parse(options["algorithm"], assignments)
+    job = client.jobs.create(dataset_id, target, hyperparameters=chosen, **options)
     if watched:
         if not session.as_json:
             click.echo(f"Created {job.job_id}.")
@@ -92,13 +127,14 @@ def create(
 
 @command.command()
 @click.argument("job_id")
-@click.option("--cursor", default="", help="Only the points after this one.")
+@click.option("--cursor", default="", help="Only the points and events after this one.")
 @json_option
 @pass_session
 def watch(session: Session, job_id: str, cursor: str) -> None:
     """Watch a job until it ends; Ctrl-C leaves it running.
 
-    With --json one object a line: {"job": …} whenever it changes, {"point": …} for what training reports.
+    With --json one object a line: {"job": …} whenever it changes, {"point": …} for what training reports,
+    {"log": …} for what happens to it; else only warnings and errors of the latter are told.
     """
     _watch(session, session.client(), job_id, cursor)
 
@@ -113,7 +149,7 @@ def get(session: Session, job_id: str) -> None:
     if session.as_json:
         session.answer(to_document(job))
         return
-    _show(job)
+    job_facts.show(job)
 
 
 @command.command("list")
@@ -129,10 +165,10 @@ def list_(session: Session, state: str | None, limit: int | None) -> None:
         return
     table = display.table("id", "state", ">done", "algorithm", "dataset", "target", "test", "created")
     for job in found:
-        test = ", ".join(f"{name} {value:.4g}" for name, value in _headline(job))
+        test = ", ".join(f"{name} {value:.4g}" for name, value in job_facts.headline(job))
         about = (job.WhichOneof("algorithm") or "", job.dataset_id, job.target, test)
         created = display.moment(job.create_time)
-        table.add_row(job.job_id, State.Name(job.state), f"{job.progress:.0%}", *about, created)
+        table.add_row(job.job_id, job_facts.standing(job), f"{job.progress:.0%}", *about, created)
     display.console().print(table)
 
 
@@ -147,6 +183,28 @@ def cancel(session: Session, job_id: str) -> None:
         session.answer(to_document(job))
         return
     click.echo(f"{job_id} is {State.Name(job.state)}.")
+
+
+@command.command()
+@click.argument("job_id")
+@click.option(
+    "--time-limit",
+    type=float,
+    metavar="SECONDS",
+    help="In place of the one that it has; 0 for none. Default: as it was.",
+)
+@json_option
+@pass_session
+def resume(session: Session, job_id: str, time_limit: float | None) -> None:
+    """Queue a job again that has FAILED or was CANCELLED; it goes on from its last checkpoint."""
+    job = session.client().jobs.resume(job_id, time_limit)
+    if session.as_json:
+        session.answer(to_document(job))
+        return
+    last = f"step {job.checkpoints[-1].step}" if job.checkpoints else "the start"
+    click.echo(
+        f"{job_id} is {State.Name(job.state)}; it goes on from {last}. Watch it: mlapi jobs watch {job_id}"
+    )
 
 
 @command.command()
@@ -181,6 +239,26 @@ def metrics(session: Session, job_id: str, cursor: str) -> None:
     display.console().print(table)
 
 
+@command.command()
+@click.argument("job_id")
+@click.option("--cursor", default="", help="Only the events after this one.")
+@json_option
+@pass_session
+def events(session: Session, job_id: str, cursor: str) -> None:
+    """Show what has happened to a job so far."""
+    found = list(session.client().jobs.events(job_id, cursor))
+    if session.as_json:
+        session.answer({"events": [to_document(event) for event in found]})
+        return
+    table = display.table("time", "level", ">attempt", "type", "message")
+    for event in found:
+        level, attempt = job_pb2.JobEvent.Level.Name(event.level), str(event.attempt or "")
+        style = display.LEVEL_STYLES.get(event.level)
+        time = display.moment(event.time)
+        table.add_row(time, level, attempt, event.type, event.message, style=style)
+    display.console().print(table)
+
+
 def _watch(session: Session, client: Client, job_id: str, cursor: str) -> None:
     job = job_pb2.Job()
     try:
@@ -195,7 +273,7 @@ def _watch(session: Session, client: Client, job_id: str, cursor: str) -> None:
         )
         raise
     if not session.as_json:
-        _show(job)
+        job_facts.show(job)
     if job.state != State.SUCCEEDED:
         click.get_current_context().exit(FAILED)
 
@@ -203,40 +281,10 @@ def _watch(session: Session, client: Client, job_id: str, cursor: str) -> None:
 def _shown(session: Session, job_id: str, events: Iterator[Event]) -> Iterator[Event]:
     if session.as_json:
         for event in events:
-            kind = "job" if isinstance(event, job_pb2.Job) else "point"
-            session.answer({kind: to_document(event)})
+            session.answer({KINDS[type(event)]: to_document(event)})
             yield event
         return
     with display.TrainingView(display.console(stderr=True), job_id, LIVE_POINTS) as view:
         for event in events:
             view.update(event)
             yield event
-
-
-def _show(job: job_pb2.Job) -> None:
-    screen = display.console()
-    chosen = display.hyperparameters_of(job)
-    facts = {
-        "job": f"{job.job_id}  {job.display_name}",
-        "state": f"{State.Name(job.state)}  {job.progress:.0%}",
-        "dataset": f"{job.dataset_id}, target {job.target}",
-        "algorithm": job.WhichOneof("algorithm") or "",
-        "settings": "  ".join(f"{name}={json.dumps(_round(value))}" for name, value in chosen.items()),
-        "model": job.model_id,
-        "took": f"{job.usage.wall_seconds:.1f} s, {job.usage.samples:,} rows trained on",
-        "error": job.error.message,
-    }
-    for name, text in facts.items():
-        if text:
-            screen.print(f"{name:<10} {text}")
-    if job.test_metrics or job.validation_metrics:
-        screen.print()
-        screen.print(display.metrics_table({"validation": job.validation_metrics, "test": job.test_metrics}))
-
-
-def _headline(job: job_pb2.Job) -> list[tuple[str, float]]:
-    return [(name, job.test_metrics[name]) for name in ("accuracy", "rmse") if name in job.test_metrics]
-
-
-def _round(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value

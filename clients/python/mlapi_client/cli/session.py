@@ -31,9 +31,10 @@ EXIT_CODES: Mapping[type[errors.MlapiError], int] = {
 class Session:
     """One run of `mlapi`. as_json: the answer is for a program."""
 
-    def __init__(self, address: str, timeout: float) -> None:
+    def __init__(self, address: str, timeout: float, tenant: str) -> None:
         self._address = address
         self._timeout = timeout
+        self._tenant = tenant
         self.as_json = False
 
     def client(self) -> Client:
@@ -41,7 +42,7 @@ class Session:
         from mlapi_client.client import Client  # noqa: PLC0415
 
         context = click.get_current_context()
-        return context.find_root().with_resource(Client(self._address, self._timeout))
+        return context.find_root().with_resource(Client(self._address, self._timeout, tenant=self._tenant))
 
     def answer(self, document: Mapping[str, Any]) -> None:
         """Writes the one JSON document, or a line of several."""
