@@ -60,6 +60,32 @@ def test_contents_are_kept_by_hash(artifacts: Artifacts) -> None:
     assert artifacts.contents(older_than=0) == []
 
 
+def test_parts_stay_where_they_were_put(artifacts: Artifacts) -> None:
+    with artifacts.parts("upload-1") as parts:
+        parts.append(0, b"abcdef")
+        parts.append(3, b"DE")
+        parts.sync()
+        assert parts.path.read_bytes() == b"abcDEf"
+    with artifacts.parts("upload-1") as parts, artifacts.parts("upload-2"):
+        parts.append(6, bytes(1 << 20))
+        parts.append(0, b"")
+        assert parts.path.read_bytes() == b"abcDEf" + bytes(1 << 20)
+    assert sorted(artifacts.all_parts(older_than=0)) == ["upload-1", "upload-2"]
+    assert artifacts.all_parts(older_than=60) == []
+
+
+def test_deleted_parts_are_gone(artifacts: Artifacts) -> None:
+    with artifacts.parts("upload-1") as parts:
+        parts.append(0, b"abc")
+        artifacts.delete_parts("upload-1")
+        artifacts.delete_parts("upload-1")
+        parts.append(3, b"no harm")
+        parts.sync()
+    assert artifacts.all_parts(older_than=0) == []
+    with artifacts.parts("upload-1") as parts:
+        assert parts.path.read_bytes() == b""
+
+
 def test_a_model_loads_as_it_was_saved(artifacts: Artifacts) -> None:
     artifacts.save_model("model-1", WEIGHTS, METADATA)
     arrays, metadata = artifacts.load_model("model-1")

@@ -7,14 +7,17 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+
+from services.training.adapters.files import age, save_arrays, sync
+from services.training.adapters.jobs_disk import DiskJobs
+from services.training.adapters.parts_disk import DiskParts
 
 WEIGHTS = "weights.safetensors"
 METADATA = "model.json"
@@ -45,10 +48,12 @@ class DiskSpool:
         self.path.unlink(missing_ok=True)
 
 
-class DiskArtifacts:
+class DiskArtifacts(DiskJobs, DiskParts):
     """See `Artifacts`."""
 
     def __init__(self, root: Path) -> None:
+        DiskJobs.__init__(self, root)
+        DiskParts.__init__(self, root)
         self._spools = root / "spool"
         self._contents = root / "datasets"
         self._models = root / "models"
@@ -58,7 +63,7 @@ class DiskArtifacts:
     def clear_spools(self, older_than: float) -> None:
         """Removes what a process that was killed left half-way, `older_than` seconds ago or more."""
         for path in [*self._spools.iterdir(), *self._contents.glob(".*.partial")]:
-            if _age(path) > older_than:
+            if age(path) > older_than:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @contextmanager
@@ -71,28 +76,28 @@ class DiskArtifacts:
         finally:
             spool.close()
 
-    def content(self, sha256: str) -> Path:
-        return self._contents / f"{sha256}.arrow"
+    def content(self, content_id: str) -> Path:
+        return self._contents / f"{content_id}.arrow"
 
-    def delete_content(self, sha256: str) -> None:
-        self.content(sha256).unlink(missing_ok=True)
+    def delete_content(self, content_id: str) -> None:
+        self.content(content_id).unlink(missing_ok=True)
 
     def contents(self, older_than: float) -> list[str]:
-        return [path.stem for path in self._contents.glob("*.arrow") if _age(path) >= older_than]
+        return [path.stem for path in self._contents.glob("*.arrow") if age(path) >= older_than]
 
     def save_model(self, model_id: str, arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
         work = Path(tempfile.mkdtemp(dir=self._spools))
         try:
-            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, work / WEIGHTS)
+            save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()}, work / WEIGHTS)
             (work / METADATA).write_text(json.dumps(metadata))
             for name in (WEIGHTS, METADATA):
-                _sync(work / name)
-            _sync(work)
+                sync(work / name)
+            sync(work)
             work.rename(self._models / model_id)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
-        _sync(self._models)
+        sync(self._models)
 
     def load_model(self, model_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
         folder = self._models / model_id
@@ -103,20 +108,4 @@ class DiskArtifacts:
         shutil.rmtree(self._models / model_id, ignore_errors=True)
 
     def models(self, older_than: float) -> list[str]:
-        return [path.name for path in self._models.iterdir() if _age(path) >= older_than]
-
-
-def _age(path: Path) -> float:
-    """Seconds since it was last written; 0 when it has just been moved away or removed."""
-    try:
-        return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        return [path.name for path in self._models.iterdir() if age(path) >= older_than]

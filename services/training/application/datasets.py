@@ -1,4 +1,4 @@
-"""Create, get, list and delete datasets."""
+"""Create, get, list and delete datasets, and let go of contents that nobody needs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from services.chassis.clock import Clock, new_id
 from services.chassis.errors import AlreadyExists, FailedPrecondition, NotFound, invalid_fields
 from services.training.application import idempotency, paging
-from services.training.application.ports import Artifacts, Store, Transaction
-from services.training.domain.dataset import Dataset
-from services.training.domain.job import Job
+from services.training.application.ports import Artifacts, Page, Store, Transaction
+from services.training.domain.dataset import Dataset, Version
+from services.training.domain.job import Job, JobState
 
 DATASET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LONGEST_NAME = 200
+UNENDED = tuple(state for state in JobState if not state.ended)
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,15 @@ class Datasets:
         now = self.clock()
         asked = idempotency.fingerprint(dataset_id, display_name)
         with self.store.write() as tx:
-            if made := idempotency.earlier(tx, request_id, "CreateDataset", asked):
-                return found(tx, made)
+            if replay := idempotency.earlier(tx, request_id, "CreateDataset", asked):
+                return idempotency.answer_of(replay, Dataset)
             dataset = Dataset(dataset_id or new_id("dataset"), display_name, None, now, now)
+            tx.alone(f"dataset/{dataset.dataset_id}")  # there is no row yet that could be locked
             if tx.datasets.get(dataset.dataset_id):
                 message = f"There is a dataset {dataset_id!r} already."
                 raise AlreadyExists("ALREADY_EXISTS", message, dataset_id=dataset_id)
             tx.datasets.put(dataset)
-            idempotency.remember(tx, request_id, "CreateDataset", asked, dataset.dataset_id)
+            idempotency.remember(tx, request_id, "CreateDataset", asked, dataset, now)
         return dataset
 
     def get(self, dataset_id: str) -> Dataset:
@@ -54,16 +56,28 @@ class Datasets:
             items = tx.datasets.page(paging.one_more(page))
         return paging.cut("datasets", page, items)
 
-    def delete(self, dataset_id: str) -> None:
-        """Raises NotFound, and FailedPrecondition while a job needs its content."""
+    def versions(self, dataset_id: str, size: int, token: str) -> tuple[list[Version], str]:
+        """One page of the versions that are kept, newest first, and the next token; raises NotFound."""
+        page = paging.parse("versions", size, token)
+        with self.store.read() as tx:
+            found(tx, dataset_id)
+            items = tx.datasets.versions(dataset_id, paging.one_more(page))
+        return paging.cut("versions", page, items)
+
+    def delete(self, dataset_id: str, request_id: str) -> None:
+        """Raises NotFound, and FailedPrecondition while a job that has not ended reads it."""
+        asked = idempotency.fingerprint(dataset_id)
         with self.store.write() as tx:
-            content = found(tx, dataset_id).content
-            if content and tx.jobs.reading(content.sha256):
-                message = f"A job that has not ended needs the dataset {dataset_id!r}."
-                raise FailedPrecondition("DATASET_IN_USE", message, dataset_id=dataset_id)
+            if idempotency.earlier(tx, request_id, "DeleteDataset", asked):
+                return
+            if tx.datasets.lock(dataset_id) is None:
+                raise NotFound("dataset", dataset_id)
+            _check_unread(tx, dataset_id)
+            contents = _contents(tx, dataset_id)
             tx.datasets.delete(dataset_id)
-        if content:
-            drop_unused_content(self.store, self.artifacts, content.sha256)
+            idempotency.remember(tx, request_id, "DeleteDataset", asked, None, self.clock())
+        for content_id in contents:
+            drop_unused_content(self.store, self.artifacts, content_id)
 
 
 def found(tx: Transaction, dataset_id: str) -> Dataset:
@@ -74,21 +88,62 @@ def found(tx: Transaction, dataset_id: str) -> Dataset:
     return dataset
 
 
-def drop_unused_content(store: Store, artifacts: Artifacts, sha256: str) -> None:
-    """Deletes a content that no dataset has and no job reads.
+def _check_unread(tx: Transaction, dataset_id: str) -> None:
+    for job in tx.jobs.in_states(UNENDED):
+        if any(source.dataset_id == dataset_id for source in job.spec.sources):
+            message = f"The job {job.job_id!r}, which has not ended, reads the dataset {dataset_id!r}."
+            raise FailedPrecondition("DATASET_IN_USE", message, dataset_id=dataset_id, job_id=job.job_id)
 
-    In a transaction of its own, which changes nothing: no commit can fail after the file is gone, and an
-    upload of the same content waits for it and then sees that the file is missing.
+
+def _contents(tx: Transaction, dataset_id: str) -> set[str]:
+    """Every content that a version of the dataset holds."""
+    held: set[str] = set()
+    before: int | None = None
+    while versions := tx.datasets.versions(dataset_id, Page(paging.DEFAULT_SIZE, before)):
+        held.update(version.content.key for _, version in versions)
+        before = versions[-1][0]
+    return held
+
+
+def reserve_content(tx: Transaction, content_id: str) -> None:
+    """Until the transaction ends, nobody else begins or ceases to need this content, or deletes its file.
+
+    Whoever is about to write down a need of it calls this, and only then looks whether it is still there.
+    """
+    tx.alone(f"content/{content_id}")
+
+
+def in_use(tx: Transaction, content_id: str) -> bool:
+    """Whether it is the newest of any dataset, or any job, ended or not, or model refers to it."""
+    return (
+        tx.datasets.holds_content(content_id)
+        or tx.jobs.reading(content_id)
+        or tx.models.trained_on(content_id)
+    )
+
+
+def drop_unused_content(store: Store, artifacts: Artifacts, content_id: str) -> None:
+    """Deletes a content that is not in use, with the superseded versions that hold it.
+
+    The versions go first: a crash then leaves a nameless file, no version without one. The file goes in a
+    transaction of its own, which changes nothing: no commit can fail after the file is gone, and an upload
+    of the same content waits for it and then sees that the file is missing.
     """
     with store.write() as tx:
-        if not tx.datasets.holds_content(sha256) and not tx.jobs.reading(sha256):
-            artifacts.delete_content(sha256)
+        reserve_content(tx, content_id)
+        if in_use(tx, content_id):
+            return
+        tx.datasets.drop_versions(content_id)
+    with store.write() as tx:
+        reserve_content(tx, content_id)
+        if not in_use(tx, content_id):
+            artifacts.delete_content(content_id)
 
 
 def drop_unused_sources(store: Store, artifacts: Artifacts, job: Job) -> None:
-    """The same for all that a job has read, when it has ended."""
-    for sha256 in {source.sha256 for source in job.spec.sources}:
-        drop_unused_content(store, artifacts, sha256)
+    """The same for all that a job has read, when it is deleted."""
+    for content_id in {source.key for source in job.spec.sources}:
+        drop_unused_content(store, artifacts, content_id)
 
 
 def check_dataset_id(dataset_id: str) -> None:

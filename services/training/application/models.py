@@ -6,8 +6,10 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from threading import Lock
 
+from services.chassis.clock import Clock
 from services.chassis.errors import NotFound, invalid_fields
-from services.training.application import paging
+from services.training.application import idempotency, paging
+from services.training.application.datasets import drop_unused_content
 from services.training.application.ports import Artifacts, InvalidRow, Learner, Outcome, Store, TrainedModel
 from services.training.domain.model import Model
 
@@ -19,10 +21,11 @@ MODELS_IN_MEMORY = 16
 class Models:
     """The models of this installation."""
 
-    def __init__(self, store: Store, artifacts: Artifacts, learner: Learner) -> None:
+    def __init__(self, store: Store, artifacts: Artifacts, learner: Learner, clock: Clock) -> None:
         self._store = store
         self._artifacts = artifacts
         self._learner = learner
+        self._clock = clock
         self._ready: OrderedDict[str, TrainedModel] = OrderedDict()
         self._lock = Lock()
 
@@ -41,14 +44,21 @@ class Models:
             items = tx.models.page(paging.one_more(page))
         return paging.cut("models", page, items)
 
-    def delete(self, model_id: str) -> None:
+    def delete(self, model_id: str, request_id: str) -> None:
         """Raises NotFound. The row goes first: a crash then leaves nameless weights, no broken model."""
-        self.get(model_id)
+        asked = idempotency.fingerprint(model_id)
         with self._store.write() as tx:
+            if idempotency.earlier(tx, request_id, "DeleteModel", asked):
+                return
+            model = tx.models.get(model_id)
+            if model is None:
+                raise NotFound("model", model_id)
             tx.models.delete(model_id)
+            idempotency.remember(tx, request_id, "DeleteModel", asked, None, self._clock())
         with self._lock:
             self._ready.pop(model_id, None)
         self._artifacts.delete_model(model_id)
+        drop_unused_content(self._store, self._artifacts, model.source.key)
 
     def predict(self, model_id: str, rows: Sequence[Mapping[str, object]]) -> tuple[Model, list[Outcome]]:
         """One outcome for each row; raises NotFound, and InvalidArgument naming the row and the column."""

@@ -26,7 +26,7 @@ class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
         return model_service_pb2.ListModelsResponse(models=messages, next_page_token=token)
 
     def DeleteModel(self, request: Any, context: Any) -> Empty:
-        self._models.delete(request.model_id)
+        self._models.delete(request.model_id, request.request_id)
         return Empty()
 
     def Predict(self, request: Any, context: Any) -> model_service_pb2.PredictResponse:
