@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
-from mlapi.training.v1 import dataset_service_pb2_grpc, job_service_pb2_grpc, model_service_pb2_grpc
+from mlapi.training.v1 import (
+    dataset_service_pb2_grpc,
+    job_service_pb2_grpc,
+    model_service_pb2_grpc,
+    upload_service_pb2_grpc,
+)
 from prometheus_client import CollectorRegistry
 
 from services.chassis import clock
@@ -18,19 +24,24 @@ from services.chassis.settings import load
 from services.training.adapters import migrations
 from services.training.adapters.artifacts_disk import DiskArtifacts
 from services.training.adapters.executor_local import LocalExecutor
-from services.training.adapters.ingest import ingest
+from services.training.adapters.ingest import FileIngest
 from services.training.adapters.learner import ComputeLearner
+from services.training.adapters.outbox_disk import disk_outboxes
 from services.training.adapters.store_sql import SqlStore
+from services.training.application.complete_upload import CompleteUpload
 from services.training.application.create_job import CreateJob
 from services.training.application.datasets import Datasets
 from services.training.application.jobs import Jobs
 from services.training.application.models import Models
 from services.training.application.reconcile import Reconciler
 from services.training.application.upload_dataset import UploadDataset
+from services.training.application.uploads import Turns, Uploads
+from services.training.application.write_upload import WriteUpload
 from services.training.compute.backend import open_backend
 from services.training.rpc.datasets import DatasetServicer
 from services.training.rpc.jobs import JobServicer
 from services.training.rpc.models import ModelServicer
+from services.training.rpc.uploads import UploadServicer
 from services.training.rpc.watch import Watch
 from services.training.settings import TrainingSettings, worker_command, worker_environment
 
@@ -47,40 +58,74 @@ def build(settings: TrainingSettings) -> Served:
     artifacts = DiskArtifacts(settings.data_dir)
     artifacts.clear_spools(STALE_SPOOL_SECONDS)
     executor = LocalExecutor(worker_command(), worker_environment(), settings.data_dir / "attempts")
-    reconciler = Reconciler(store, artifacts, executor, clock.now, settings.training_slots)
-    # Predictions run on the host; the worker opens the backend that trains.
-    models = Models(store, artifacts, ComputeLearner(artifacts, open_backend("numpy")))
-    jobs = Jobs(store, artifacts, clock.now, reconciler.wake)
-    draining = asyncio.Event()
-    datasets = DatasetServicer(
-        Datasets(store, artifacts, clock.now), UploadDataset(store, artifacts, ingest, clock.now)
+    reconciler = Reconciler(
+        store=store,
+        artifacts=artifacts,
+        executor=executor,
+        outboxes=disk_outboxes(artifacts),
+        clock=clock.now,
+        slots=settings.slots(),
+        limits=settings.limits(),
     )
-    create = CreateJob(store, clock.now, reconciler.wake)
+    jobs = Jobs(
+        store=store,
+        artifacts=artifacts,
+        executor=executor,
+        clock=clock.now,
+        wake=reconciler.wake,
+        slots=settings.slots(),
+        grace=timedelta(seconds=settings.training_grace_seconds),
+    )
+    create = CreateJob(store, clock.now, reconciler.wake, settings.slots())
+    draining = asyncio.Event()
     return Served(
         name="training",
         grpc_port=settings.training_grpc_port,
         metrics_port=settings.training_metrics_port,
         registrations=[
-            Registration(
-                "mlapi.training.v1.DatasetService",
-                dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server,
-                datasets,
-            ),
+            *_data(store, artifacts),
             Registration(
                 "mlapi.training.v1.JobService",
                 job_service_pb2_grpc.add_JobServiceServicer_to_server,
-                JobServicer(jobs, create, Watch(jobs, draining)),
-            ),
-            Registration(
-                "mlapi.training.v1.ModelService",
-                model_service_pb2_grpc.add_ModelServiceServicer_to_server,
-                ModelServicer(models),
+                JobServicer(jobs, create, Watch(jobs, draining), quick=store.quick),
             ),
         ],
         registry=CollectorRegistry(),
         draining=draining,
         background=_running(reconciler, database),
     )
+
+
+def _data(store: SqlStore, artifacts: DiskArtifacts) -> list[Registration]:
+    """What goes in and what comes out: datasets, uploads, models."""
+    ingest, turns = FileIngest(), Turns()
+    datasets = DatasetServicer(
+        Datasets(store, artifacts, clock.now), UploadDataset(store, artifacts, ingest, clock.now)
+    )
+    uploads = UploadServicer(
+        Uploads(store, artifacts, clock.now, turns),
+        WriteUpload(store, artifacts, clock.now, turns),
+        CompleteUpload(store, artifacts, ingest, clock.now, turns),
+    )
+    # Predictions run on the host; the worker opens the backend that trains.
+    models = Models(store, artifacts, ComputeLearner(artifacts, open_backend("numpy")), clock.now)
+    return [
+        Registration(
+            "mlapi.training.v1.DatasetService",
+            dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server,
+            datasets,
+        ),
+        Registration(
+            "mlapi.training.v1.UploadService",
+            upload_service_pb2_grpc.add_UploadServiceServicer_to_server,
+            uploads,
+        ),
+        Registration(
+            "mlapi.training.v1.ModelService",
+            model_service_pb2_grpc.add_ModelServiceServicer_to_server,
+            ModelServicer(models),
+        ),
+    ]
 
 
 @asynccontextmanager

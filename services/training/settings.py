@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field
 
 from services.chassis.settings import Port, ServiceSettings
+from services.training.application.reconcile import Limits
+from services.training.application.run_attempt import Pace
+from services.training.domain.job import Device
 
 # BLAS threads that spin against each other cost tenfold; a slot is one core's worth.
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -19,8 +24,31 @@ class TrainingSettings(ServiceSettings):
 
     training_grpc_port: Port = 50051
     training_metrics_port: Port = 9101
-    training_slots: int = Field(os.cpu_count() or 1, ge=1)  # attempts at once
-    compute_backend: Literal["numpy", "cupy"] = "numpy"
+    compute_backend: Literal["numpy", "cupy"] = "numpy"  # cupy: jobs train on a GPU unless they say otherwise
+    training_slots: int = Field(os.cpu_count() or 1, ge=1)  # attempts at once on the processor
+    training_gpu_slots: int = Field(1, ge=1)  # attempts at once on GPUs, one each; with cupy only
+    training_lease_seconds: float = Field(15.0, ge=1)  # an attempt this silent is ended and tried again
+    training_progress_seconds: float = Field(600.0, ge=1)  # so is one that makes no step for this long
+    training_grace_seconds: float = Field(3.0, ge=0)  # what an attempt gets to stop by itself
+    training_checkpoint_seconds: float = Field(10.0, ge=0)  # between two checkpoints
+    training_memory_bytes: int = Field(0, ge=0)  # most memory of an attempt; 0 for no limit
+
+    def slots(self) -> Mapping[Device, int]:
+        """Attempts at once on each kind of device; the first is what a job gets that does not choose."""
+        cpu = {Device.CPU: self.training_slots}
+        return {Device.GPU: self.training_gpu_slots, **cpu} if self.compute_backend == "cupy" else cpu
+
+    def limits(self) -> Limits:
+        """What the reconciler waits for."""
+        return Limits(
+            lease=self.training_lease_seconds,
+            progress=self.training_progress_seconds,
+            grace=self.training_grace_seconds,
+        )
+
+    def pace(self) -> Pace:
+        """How often an attempt shows a sign of life and writes a checkpoint."""
+        return Pace(timedelta(seconds=self.training_lease_seconds), self.training_checkpoint_seconds)
 
 
 def worker_command() -> list[str]:
@@ -29,5 +57,8 @@ def worker_command() -> list[str]:
 
 
 def worker_environment() -> dict[str, str]:
-    """The environment of an attempt: ours, with BLAS held to one thread."""
-    return {**os.environ, **ONE_THREAD}
+    """The environment of an attempt: ours, with BLAS held to one thread.
+
+    Arrow's own allocator sets a gigabyte aside, which would count against `training_memory_bytes`.
+    """
+    return {**os.environ, **ONE_THREAD, "ARROW_DEFAULT_MEMORY_POOL": "system"}

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from services.chassis.database import Database
 from services.training.application.ports import Fenced, Page, Replay, Resource, Store, Transaction
 from services.training.domain.dataset import ColumnType
+from services.training.domain.history import MetricPoint
 from services.training.domain.hyperparameters import Hyperparameters, Linear, Logistic, Mlp
 from services.training.domain.job import (
     Checkpoint,
@@ -23,7 +24,6 @@ from services.training.domain.job import (
     Job,
     JobError,
     JobState,
-    MetricPoint,
     Source,
     Task,
     Usage,

@@ -34,7 +34,8 @@ from mlapi.training.v1 import (
 
 from services.chassis.database import Database
 from services.training.adapters.store_sql import SqlStore
-from services.training.domain.job import JobState, MetricPoint
+from services.training.domain.history import MetricPoint
+from services.training.domain.job import JobState
 from tests.contract.waiting import until
 from tests.e2e.journeys import flowers
 from tests.unit.training.samples import NOW, job
@@ -252,7 +253,7 @@ def test_a_long_history_is_watched_whole_and_from_any_place(service: Service) ->
     database = Database(f"sqlite:///{service.data_dir / 'training.db'}")
     with SqlStore(database).write() as tx:
         tx.jobs.add(job("long", state=JobState.FAILED))
-        tx.jobs.add_points("long", history)
+        tx.jobs.record("long", history)
     database.close()
     points = [event.point for event in service.watch("long") if event.HasField("point")]
     assert [point.step for point in points] == list(range(1, 2501))

@@ -12,34 +12,75 @@ from threading import Thread
 
 import psutil
 
+from services.training.application.ports import Exit, Slot
+
+# Enough of a log's end to hold its last line.
+LAST_BYTES = 4096
+_FROZEN = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+
+
+class _Started:
+    """A process that this one started. code: its exit status, once it has ended."""
+
+    def __init__(self, child: subprocess.Popen[bytes], kills_before: int) -> None:
+        self.code: int | None = None
+        self.kills_before = kills_before
+        self._child = child
+        # Reaped when it ends, whoever still asks for it: a zombie would keep its id and its group.
+        self.reaper = Thread(target=self._reap, name=f"reaper-{child.pid}", daemon=True)
+        self.reaper.start()
+
+    def _reap(self) -> None:
+        self.code = self._child.wait()
+
 
 class LocalExecutor:
-    """See `Executor`. A handle is `pid:start time`: a process id alone comes back for another process."""
+    """See `Executor`. A handle is `pid:start time`: a process id alone comes back for another process.
+
+    command: job id and attempt follow it. logs: a folder for what attempts print.
+    """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], logs: Path) -> None:
-        self._command = command
+        self._command = list(command)
         self._environment = environment
         self._logs = logs
+        self._started: dict[str, _Started] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
-    def submit(self, job_id: str, attempt: int) -> str:
-        with (self._logs / f"{job_id}-{attempt}.log").open("ab") as log:
+    def submit(self, job_id: str, attempt: int, slot: Slot) -> str:
+        kills = _kills_for_memory()
+        device = {} if slot.gpu is None else {"CUDA_VISIBLE_DEVICES": str(slot.gpu)}
+        with self._log(job_id, attempt).open("ab") as log:
             child = subprocess.Popen(
                 [*self._command, job_id, str(attempt)],
-                env=self._environment,
+                env={**self._environment, **device},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         handle = f"{child.pid}:{_start_time(child.pid)}"
-        # Reaped when it ends, whoever still asks for it: a zombie would keep its id and its group.
-        Thread(target=child.wait, name=f"reaper-{child.pid}", daemon=True).start()
+        self._started[handle] = _Started(child, kills)
         return handle
+
+    def find(self, job_id: str, attempt: int) -> str:
+        wanted = [*self._command, job_id, str(attempt)]
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                # Between fork and exec a child still looks like this process, and is found the next time.
+                if process.cmdline() == wanted and (start := _start_time(process.pid)):
+                    return f"{process.pid}:{start}"
+        return ""
 
     def alive(self, handle: str) -> bool:
         pid = _pid(handle)
         return pid is not None and bool(_members(handle, pid))
+
+    def frozen(self, handle: str) -> bool:
+        pid = _pid(handle)
+        with suppress(psutil.NoSuchProcess):
+            return pid in _members(handle, pid) and psutil.Process(pid).status() in _FROZEN if pid else False
+        return False
 
     def cancel(self, handle: str, *, force: bool) -> None:
         pid = _pid(handle)
@@ -47,6 +88,41 @@ class LocalExecutor:
             return
         with suppress(ProcessLookupError, PermissionError):  # gone since, and its id somebody else's
             os.killpg(pid, signal.SIGKILL if force else signal.SIGTERM)
+
+    def exit(self, handle: str, job_id: str, attempt: int) -> Exit:
+        started = self._started.pop(handle, None)
+        if started is None:
+            return Exit(last_words=self._last_words(job_id, attempt))
+        started.reaper.join()
+        killed = started.code == -signal.SIGKILL
+        out_of_memory = killed and _kills_for_memory() > started.kills_before
+        return Exit(started.code, out_of_memory, self._last_words(job_id, attempt))
+
+    def forget(self, job_id: str) -> None:
+        for path in self._logs.glob(f"{job_id}-*.log"):
+            path.unlink(missing_ok=True)
+
+    def _log(self, job_id: str, attempt: int) -> Path:
+        return self._logs / f"{job_id}-{attempt}.log"
+
+    def _last_words(self, job_id: str, attempt: int) -> str:
+        try:
+            with self._log(job_id, attempt).open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - LAST_BYTES))
+                lines = log.read().decode(errors="replace").strip().splitlines()
+        except FileNotFoundError:
+            return ""
+        return lines[-1] if lines else ""
+
+
+def _kills_for_memory() -> int:
+    """How many processes this machine has killed for want of memory since it started."""
+    with suppress(OSError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    return 0
 
 
 def _pid(handle: str) -> int | None:

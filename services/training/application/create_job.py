@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from services.chassis.clock import Clock, new_id
 from services.chassis.errors import FailedPrecondition, NotFound, invalid_fields
-from services.training.application import idempotency
-from services.training.application.datasets import check_display_name, found
+from services.training.application import events, idempotency
+from services.training.application.datasets import check_display_name, found, reserve_content
 from services.training.application.ports import Store, Transaction
 from services.training.domain.dataset import ColumnType, Content, ProfiledColumn
 from services.training.domain.hyperparameters import ALGORITHMS, Hyperparameters, Mlp
-from services.training.domain.job import Job, JobSpec, Source, Task
+from services.training.domain.job import (
+    DEFAULT_MAX_ATTEMPTS,
+    DEFAULT_TENANT,
+    Device,
+    Job,
+    JobSpec,
+    Source,
+    Task,
+)
+from services.training.domain.model import Model
+from services.training.domain.schedule import HIGHEST_PRIORITY
 
 # Whole numbers of at most this many values are classes, unless the caller says otherwise.
 MOST_INTEGER_CLASSES = 20
 LARGEST_FRACTION = 0.9
+MOST_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -33,44 +45,72 @@ class JobRequest:
     validation_dataset_id: str = ""
     test_dataset_id: str = ""
     display_name: str = ""
+    dataset_version: int = 0
+    warm_start_model_id: str = ""
+    device: Device | None = None
+    priority: int = 0
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    time_limit: float = 0.0
+    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True)
 class CreateJob:
-    """Creates jobs. `wake` tells the reconciler that there is something to do."""
+    """Creates jobs. `wake` tells the reconciler that there is something to do.
+
+    slots: attempts at once on each kind of device; the first is what a job gets that does not choose.
+    """
 
     store: Store
     clock: Clock
     wake: Callable[[], None]
+    slots: Mapping[Device, int]
 
     def __call__(self, request: JobRequest, request_id: str = "", validate_only: bool = False) -> Job:
         """The job, QUEUED; raises NotFound, FailedPrecondition, and InvalidArgument naming the fields."""
         check_display_name(request.display_name)
         _check_numbers(request)
+        device = self._device(request)
         asked = idempotency.fingerprint(request)
         with self.store.write() as tx:
-            if made := idempotency.earlier(tx, request_id, "CreateJob", asked):
-                return _made_before(tx, made)
+            if replay := idempotency.earlier(tx, request_id, "CreateJob", asked):
+                return idempotency.answer_of(replay, Job)
             now = self.clock()
             job_id = "" if validate_only else new_id("job")
-            job = Job(job_id, request.display_name, _spec(tx, request), now, now)
+            job = Job(
+                job_id,
+                request.display_name,
+                _spec(tx, request, device),
+                now,
+                now,
+                tenant=request.tenant,
+                priority=request.priority,
+            )
             if not validate_only:
                 tx.jobs.add(job)
-                idempotency.remember(tx, request_id, "CreateJob", asked, job.job_id)
+                tx.jobs.record(job_id, [events.info(job, now, "job_created", "The job waits for a slot.")])
+                idempotency.remember(tx, request_id, "CreateJob", asked, job, now)
         self.wake()
         return job
 
-
-def _made_before(tx: Transaction, job_id: str) -> Job:
-    job = tx.jobs.get(job_id)
-    if job is None:
-        raise NotFound("job", job_id)  # deleted since
-    return job
+    def _device(self, request: JobRequest) -> Device:
+        device = request.device or next(iter(self.slots))
+        if not self.slots.get(device):
+            message = f"There is no {device.upper()} to train on here."
+            raise FailedPrecondition("DEVICE_UNAVAILABLE", message, device=device)
+        return device
 
 
 def _check_numbers(request: JobRequest) -> None:
     params = request.hyperparameters
     problems = {f"{params.name}.{name}": text for name, text in params.problems().items()} if params else {}
+    if not -HIGHEST_PRIORITY <= request.priority <= HIGHEST_PRIORITY:
+        problems["priority"] = (
+            f"has to be in [-{HIGHEST_PRIORITY}, {HIGHEST_PRIORITY}], got {request.priority}"
+        )
+    if not 1 <= request.max_attempts <= MOST_ATTEMPTS:
+        problems["max_attempts"] = f"has to be in [1, {MOST_ATTEMPTS}], got {request.max_attempts}"
+    problems |= time_limit_problems(request.time_limit)
     parts = {"validation_fraction": request.validation_fraction, "test_fraction": request.test_fraction}
     for name, value in parts.items():
         if not 0 <= value <= LARGEST_FRACTION:
@@ -81,18 +121,29 @@ def _check_numbers(request: JobRequest) -> None:
         raise invalid_fields(problems)
 
 
-def _spec(tx: Transaction, request: JobRequest) -> JobSpec:
-    content = _content(tx, request.dataset_id)
+def time_limit_problems(seconds: float) -> dict[str, str]:
+    """Empty when it is a number of seconds; 0 stands for no limit."""
+    if math.isfinite(seconds) and seconds >= 0:
+        return {}
+    return {"time_limit_seconds": f"has to be a number of seconds, at least 0, got {seconds:g}"}
+
+
+def _spec(tx: Transaction, request: JobRequest, device: Device) -> JobSpec:
+    train, content = _content(tx, request.dataset_id, request.dataset_version)
     target = _target(content, request.target)
     task = request.task or _task(target)
-    params = request.hyperparameters or Mlp()
+    start = _start(tx, request, task)
+    params = request.hyperparameters or (ALGORITHMS[start.algorithm]() if start else Mlp())
     _check_task(target, task, params)
+    if start and start.algorithm != params.name:
+        problem = f"is a model of {start.algorithm}, and this job trains {params.name}"
+        raise invalid_fields({"warm_start_model_id": problem})
     if len(content.columns) < 2:
         raise invalid_fields(
             {"target": f"{request.target!r} is the only column; there is nothing to tell it from"}
         )
     return JobSpec(
-        train=Source(request.dataset_id, content.sha256),
+        train=train,
         target=request.target,
         target_type=target.column.type,
         task=task,
@@ -102,15 +153,48 @@ def _spec(tx: Transaction, request: JobRequest) -> JobSpec:
         test_fraction=request.test_fraction,
         validation=_part(tx, "validation_dataset_id", request.validation_dataset_id, content),
         test=_part(tx, "test_dataset_id", request.test_dataset_id, content),
+        warm_start_model_id=request.warm_start_model_id,
+        device=device,
+        max_attempts=request.max_attempts,
+        time_limit=request.time_limit,
     )
 
 
-def _content(tx: Transaction, dataset_id: str) -> Content:
-    content = found(tx, dataset_id).content
-    if content is None:
+def _start(tx: Transaction, request: JobRequest, task: Task) -> Model | None:
+    """The model to begin with, as far as can be told without its weights."""
+    if not request.warm_start_model_id:
+        return None
+    model = tx.models.get(request.warm_start_model_id)
+    if model is None:
+        raise NotFound("model", request.warm_start_model_id)
+    if (model.target, model.task) != (request.target, task):
+        problem = f"does {model.task} of {model.target!r}, and this job does {task} of {request.target!r}"
+        raise invalid_fields({"warm_start_model_id": problem})
+    return model
+
+
+def _content(tx: Transaction, dataset_id: str, number: int = 0) -> tuple[Source, Content]:
+    """A version of a dataset, the newest for 0; its file stays until the job is written down."""
+    source, _ = _version(tx, dataset_id, number)
+    reserve_content(tx, source.key)
+    return _version(tx, dataset_id, source.version)
+
+
+def _version(tx: Transaction, dataset_id: str, number: int) -> tuple[Source, Content]:
+    dataset = found(tx, dataset_id)
+    if number and number != dataset.version:
+        version = tx.datasets.version(dataset_id, number)
+        if version is None:
+            raise NotFound("dataset_version", f"{dataset_id}/{number}")
+        return _source(dataset_id, number, version.content), version.content
+    if dataset.content is None:
         message = f"The dataset {dataset_id!r} has no content yet; upload it first."
         raise FailedPrecondition("DATASET_EMPTY", message, dataset_id=dataset_id)
-    return content
+    return _source(dataset_id, dataset.version, dataset.content), dataset.content
+
+
+def _source(dataset_id: str, version: int, content: Content) -> Source:
+    return Source(dataset_id, content.sha256, version, content.content_id)
 
 
 def _target(content: Content, name: str) -> ProfiledColumn:
@@ -148,7 +232,7 @@ def _part(tx: Transaction, field: str, dataset_id: str, train: Content) -> Sourc
     """A dataset in place of a part of the training one: its columns have to be the same."""
     if not dataset_id:
         return None
-    content = _content(tx, dataset_id)
+    source, content = _content(tx, dataset_id)
     for wanted in train.columns:
         column = content.column(wanted.column.name)
         if column is None:
@@ -158,4 +242,4 @@ def _part(tx: Transaction, field: str, dataset_id: str, train: Content) -> Sourc
                 f"its column {column.name!r} is {column.type}, and {wanted.column.type} in the training data"
             )
             raise invalid_fields({field: problem})
-    return Source(dataset_id, content.sha256)
+    return source

@@ -4,46 +4,82 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from threading import Event, Thread
 
 from services.chassis.clock import Clock
-from services.training.application.datasets import drop_unused_sources
+from services.training.application import events, losses
+from services.training.application.courier import store_records
 from services.training.application.leftovers import remove_leftovers
-from services.training.application.ports import Artifacts, Executor, Store
-from services.training.domain.job import Job, JobState
+from services.training.application.losses import Loss
+from services.training.application.ports import Artifacts, Executor, Outboxes, Slot, Store, Transaction
+from services.training.domain.job import LIVE, Device, Job, JobError, JobState
+from services.training.domain.schedule import next_to_start
 
 log = logging.getLogger("reconciler")
-# A tick without work is one look-up.
+# A tick without work is two look-ups.
 TICK_SECONDS = 0.2
-GRACE_SECONDS = 3.0
-LIVE = (JobState.RUNNING, JobState.CANCELLING)
+# A look that comes this late was not slow: the process, or the machine, was suspended, and knows nothing of
+# the time between. By the clock on the wall, as leases go: the monotonic one may stand still meanwhile.
+SUSPENDED_SECONDS = 5.0
+# Nobody who waits for this long for the store is the only one who does.
+KEPT_WAITING_SECONDS = 0.1
+# A process that was killed takes a moment to give its memory back.
+DYING_SECONDS = 2.0
+ALL_RECORDS = 1_000_000
+SWEEP_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long is waited, in seconds.
+
+    start: for a process whose handle nobody wrote down. lease: for a sign of life. progress: for a step.
+    grace: for an attempt that was asked to stop, before it is killed.
+    """
+
+    start: float = 10.0
+    lease: float = 15.0
+    progress: float = 600.0
+    grace: float = 3.0
 
 
 class Reconciler:
-    """The only one who starts attempts and says CANCELLED. One for each store; `slots` attempts at once.
+    """The only one who starts attempts and says CANCELLED. Any number may share a store: each move is made
+    once, by whoever is first, in a transaction that looks again.
 
-    grace: seconds that an attempt gets to stop by itself before it is killed.
+    slots: attempts at once on each kind of device.
     """
 
     def __init__(
         self,
+        *,
         store: Store,
         artifacts: Artifacts,
         executor: Executor,
+        outboxes: Outboxes,
         clock: Clock,
-        slots: int,
-        *,
-        grace: float = GRACE_SECONDS,
+        slots: Mapping[Device, int],
+        limits: Limits | None = None,
     ) -> None:
         self._store = store
         self._artifacts = artifacts
         self._executor = executor
+        self._outboxes = outboxes
         self._clock = clock
         self._slots = slots
-        self._grace = grace
+        self._limits = limits or Limits()
         self._wake = Event()
         self._stopping = Event()
-        self._asked_to_stop: dict[str, float] = {}
+        self._losses: dict[str, Loss] = {}
+        self._doubted: dict[str, datetime | None] = {}
+        self._lingering: dict[str, datetime | None] = {}
+        # Since when the store has answered without a break: before that, no attempt could renew its lease.
+        self._steady_since = clock()
+        self._last_look = self._steady_since
+        self._next_sweep = 0.0
         self._thread = Thread(target=self._run, name="reconciler")
 
     def wake(self) -> None:
@@ -59,94 +95,256 @@ class Reconciler:
         self._stopping.set()
         self._wake.set()
         self._thread.join()
-        left = self._jobs(LIVE)
+        left = [job for job in self._live() if job.handle]
+        for job in left:
+            self._dismiss(job)
         for force in (False, True):
             for job in left:
                 self._executor.cancel(job.handle, force=force)
-            left = self._settle_as_they_go(left)
+            patience = max(self._limits.grace, DYING_SECONDS) if force else self._limits.grace
+            left = self._settle_as_they_go(left, patience)
 
     def tick(self) -> None:
         """One round."""
-        live = self._jobs(LIVE)
-        asked = {job.job_id for job in live if job.state is JobState.CANCELLING}
-        self._asked_to_stop = {key: since for key, since in self._asked_to_stop.items() if key in asked}
-        gone = [job for job in live if not self._executor.alive(job.handle)]
-        for job in gone:
-            self._settle(job, lost=True)
-        for job in live:
-            if job.state is JobState.CANCELLING and job not in gone:
-                self._press(job)
-        free = self._slots - len(live) + len(gone)
-        if free > 0:
-            for job in self._jobs([JobState.QUEUED], free):
-                self._start(job)
+        self._notice_a_break()
+        try:
+            live = self._live()
+            self._end_the_frozen(live)
+            for job in live:
+                if job.handle:  # whoever started it
+                    self._lingering.setdefault(job.handle, None)
+                self._attend(job)
+            self._end_what_lingers()
+            while self._start_next():
+                pass
+        except Exception:
+            self._steady_since = self._clock()
+            raise
 
     def _run(self) -> None:
-        try:
-            remove_leftovers(self._store, self._artifacts)
-        except Exception:
-            log.exception("what an earlier process left behind stays until the next start")
         while not self._stopping.is_set():
             self._wake.wait(TICK_SECONDS)
             self._wake.clear()
             try:
                 if not self._stopping.is_set():
                     self.tick()
+                    self._sweep_when_due()
             except Exception:
                 log.exception("a round failed; the next one tries again")
 
-    def _jobs(self, states: list[JobState] | tuple[JobState, ...], limit: int | None = None) -> list[Job]:
-        with self._store.read() as tx:
-            return tx.jobs.in_states(states, limit)
+    def _sweep_when_due(self) -> None:
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + SWEEP_SECONDS
+            remove_leftovers(self._store, self._artifacts, self._clock())
 
-    def _start(self, waiting: Job) -> None:
-        """The attempt is written down before its process exists: a crash in between is a loss, no twin."""
-        with self._store.write() as tx:
-            job = tx.jobs.lock(waiting.job_id)
-            if job is None or job.state is not JobState.QUEUED:
-                return
-            job = job.started(self._clock())
-            tx.jobs.update(job)
-        handle = self._executor.submit(job.job_id, job.attempt)
-        try:
+    def _notice_a_break(self) -> None:
+        now = self._clock()
+        if (now - self._last_look).total_seconds() > SUSPENDED_SECONDS:
+            self._steady_since = now
+        self._last_look = now
+
+    def _live(self) -> list[Job]:
+        with self._store.read() as tx:
+            return tx.jobs.in_states(LIVE)
+
+    # One job
+
+    def _attend(self, job: Job) -> None:
+        """What its state asks for now; at most one thing."""
+        if not job.handle:
+            self._look_for_the_process(job)
+        elif not self._executor.alive(job.handle):
+            self._settle(job, self._why(job))
+            self._losses.pop(job.handle, None)
+            self._doubted.pop(job.handle, None)
+        elif job.stopping:
+            self._press(job)
+        elif loss := self._overdue(job):
+            self._give_up(job, loss)
+        elif 0 < job.spec.time_limit < self._ran(job):
+            text = f"The time limit of {job.spec.time_limit:g} s passed; the job can be resumed with another."
+            self._end_by_us(job, JobError("DEADLINE_EXCEEDED", "TIME_LIMIT_EXCEEDED", text))
+
+    def _end_the_frozen(self, jobs: list[Job]) -> None:
+        """Before anything is written: who stands still with a lock of the store holds up every write."""
+        for job in jobs:
+            silent = job.handle and job.deadline and self._age(job.deadline) > 0
+            if silent and self._executor.frozen(job.handle):
+                self._losses.setdefault(job.handle, losses.silent(self._limits.lease))
+                self._executor.cancel(job.handle, force=True)
+
+    def _look_for_the_process(self, job: Job) -> None:
+        """Somebody began to start it. They may be doing it just now, or have died over it."""
+        if handle := self._executor.find(job.job_id, job.attempt):
             self._write_down(job, handle)
-        except BaseException:
-            self._executor.cancel(handle, force=True)  # a process that nobody knows of could never be ended
-            raise
+        elif job.attempt_time is None or self._age(job.attempt_time) > self._limits.start:
+            self._settle(job, losses.of_exit(self._executor.exit("", job.job_id, job.attempt)))
+
+    def _overdue(self, job: Job) -> Loss | None:
+        """Counted from when the store was there, for nobody can renew anything while it is not."""
+        self._notice_a_break()
+        if job.deadline and self._age(max(job.deadline, self._steady_since + self._lease)) > 0:
+            return losses.silent(self._limits.lease)
+        if (
+            job.progress_time
+            and self._age(max(job.progress_time, self._steady_since)) > self._limits.progress
+        ):
+            return losses.stalled(self._limits.progress)
+        return None
+
+    def _give_up(self, seen: Job, loss: Loss) -> None:
+        """Ends it by force. Its job moves on when no process of it lives."""
+        if seen.handle not in self._losses:
+            asked = time.monotonic()
+            with self._store.write() as tx:  # who cannot write this down had better not kill
+                job = self._still(tx, seen)
+                if job is None or not self._overdue(job) or self._doubts(job, time.monotonic() - asked):
+                    return  # it has shown itself since we looked, or could not
+                event = events.warning(job, self._clock(), "attempt_ended", loss.error.message)
+                tx.jobs.record(job.job_id, [event])
+            self._losses[seen.handle] = loss
+        self._executor.cancel(seen.handle, force=True)
+
+    def _doubts(self, job: Job, waited: float) -> bool:
+        """Who kept us waiting for the store kept the attempt waiting as well: once, it gets another round."""
+        if waited < KEPT_WAITING_SECONDS or self._doubted.get(job.handle) == job.deadline:
+            return False
+        self._doubted[job.handle] = job.deadline
+        return True
+
+    def _press(self, job: Job) -> None:
+        """Asks to stop, then insists."""
+        late = job.deadline is None or self._age(job.deadline) > 0
+        self._executor.cancel(job.handle, force=late)
+
+    def _end_by_us(self, seen: Job, error: JobError) -> None:
+        with self._store.write() as tx:
+            if job := self._still(tx, seen):
+                now = self._clock()
+                tx.jobs.update(job.ended_by_us(error, now, now + self._grace))
+
+    def _why(self, job: Job) -> Loss:
+        """Kept until it is written down, for the executor may say it only once."""
+        exit = self._executor.exit(job.handle, job.job_id, job.attempt)
+        return self._losses.setdefault(job.handle, losses.of_exit(exit))
+
+    def _dismiss(self, seen: Job) -> None:
+        """Says why its process will go, before it does: another service may be the first to see it gone."""
+        with self._store.write() as tx:
+            if job := self._still(tx, seen):
+                tx.jobs.update(replace(job, dismissed=True))
+
+    def _settle(self, seen: Job, loss: Loss | None) -> None:
+        """Its process is gone. It may have written its result since we looked. loss: None if we ended it."""
+        with self._store.write() as tx:
+            if not (job := self._still(tx, seen)):
+                return
+            now = self._clock()
+            job = self._collect(tx, job, now)
+            after = job.process_lost(now, loss.error, final=loss.final) if loss else job.interrupted(now)
+            tx.jobs.update(after)
+            if loss and not (job.stopping or job.dismissed):
+                event = events.warning(job, now, "attempt_lost", loss.error.message, reason=loss.error.reason)
+                tx.jobs.record(job.job_id, [event])
+            if after.state.ended:
+                tx.jobs.record(job.job_id, [events.ended(after, now)])
+        self._artifacts.clear_workspaces(job.job_id, job.attempt)
+        fields = {"job_id": job.job_id, "attempt": job.attempt, "state": after.state}
+        log.info("attempt is gone", extra={"fields": fields})
+
+    def _collect(self, tx: Transaction, job: Job, now: datetime) -> Job:
+        """Stores what the attempt reported and could not send any more."""
+        left = self._outboxes(job.job_id, job.attempt).read(job.shipped, ALL_RECORDS)
+        return store_records(tx, job, left, job.usage, now)
+
+    # The queue
+
+    def _start_next(self) -> bool:
+        """Starts the job that is next, if there is a slot for it."""
+        with self._store.read() as tx:
+            # While every slot is taken, the queue, which may be long, is not read.
+            if len(tx.jobs.in_states(LIVE)) >= sum(self._slots.values()):
+                return False
+            if not next_to_start(tx.jobs.standings(), self._slots):
+                return False
+        with self._store.write() as tx:
+            tx.alone("scheduler")
+            chosen = next_to_start(tx.jobs.standings(), self._slots)
+            waiting = tx.jobs.lock(chosen[0].job_id) if chosen else None
+            if waiting is None or waiting.state is not JobState.QUEUED:
+                return False
+            now = self._clock()
+            gpu = self._free_gpu(tx) if waiting.spec.device is Device.GPU else None
+            # Written down before its process exists: a crash in between is a loss, and no twin.
+            job = waiting.started(now, now + self._lease + timedelta(seconds=self._limits.start), gpu)
+            tx.jobs.update(job)
+            event = events.info(job, now, "attempt_started", f"Attempt {job.attempt} begins.")
+            tx.jobs.record(job.job_id, [event])
+        self._submit(job)
+        return True
+
+    def _submit(self, job: Job) -> None:
+        handle = self._executor.submit(job.job_id, job.attempt, Slot(job.spec.device, job.gpu))
+        self._lingering[handle] = None
+        self._write_down(job, handle)
         fields = {"job_id": job.job_id, "attempt": job.attempt, "handle": handle}
         log.info("attempt started", extra={"fields": fields})
 
-    def _write_down(self, job: Job, handle: str) -> None:
+    def _write_down(self, seen: Job, handle: str) -> None:
         with self._store.write() as tx:
-            now = tx.jobs.lock(job.job_id)
-            if now and now.attempt == job.attempt and not now.state.ended:
-                tx.jobs.update(now.running_as(handle))
+            if job := self._still(tx, seen):
+                tx.jobs.update(job.running_as(handle))
 
-    def _settle_as_they_go(self, jobs: list[Job]) -> list[Job]:
-        """Waits for the processes of `jobs`; answers those that still live after the time of grace."""
-        deadline = time.monotonic() + self._grace
+    def _free_gpu(self, tx: Transaction) -> int:
+        taken = {job.gpu for job in tx.jobs.in_states(LIVE)}
+        return next(number for number in range(self._slots[Device.GPU]) if number not in taken)
+
+    # Processes that outlive their job
+
+    def _end_what_lingers(self) -> None:
+        """An attempt that has written its result has a moment to go by itself."""
+        if not self._lingering:
+            return
+        wanted = {job.handle for job in self._live()}
+        for handle, since in list(self._lingering.items()):
+            if handle in wanted:
+                continue
+            if not self._executor.alive(handle):
+                del self._lingering[handle]
+            elif since is None:
+                self._lingering[handle] = self._clock()
+            elif self._age(since) > self._limits.grace:
+                self._executor.cancel(handle, force=True)
+
+    def _settle_as_they_go(self, jobs: list[Job], seconds: float) -> list[Job]:
+        """Waits for the processes of `jobs`; answers those that still live after `seconds`."""
+        deadline = time.monotonic() + seconds
         while jobs and time.monotonic() < deadline:
             alive = [job for job in jobs if self._executor.alive(job.handle)]
             for job in jobs:
                 if job not in alive:
-                    self._settle(job, lost=False)
+                    self._settle(job, None)
             jobs = alive
             time.sleep(0.02)
         return jobs
 
-    def _settle(self, seen: Job, lost: bool) -> None:
-        """Its process is gone. It may have written its result since we looked."""
-        with self._store.write() as tx:
-            job = tx.jobs.lock(seen.job_id)
-            if job is None or job.attempt != seen.attempt or job.state not in LIVE:
-                return
-            job = job.process_lost(self._clock()) if lost else job.interrupted(self._clock())
-            tx.jobs.update(job)
-        log.info("attempt is gone", extra={"fields": {"job_id": job.job_id, "state": job.state}})
-        if job.state.ended:
-            drop_unused_sources(self._store, self._artifacts, job)
+    @staticmethod
+    def _still(tx: Transaction, seen: Job) -> Job | None:
+        """The job, locked, when the attempt that we saw is still the one at work."""
+        job = tx.jobs.lock(seen.job_id)
+        return job if job and job.attempt == seen.attempt and job.state.live else None
 
-    def _press(self, job: Job) -> None:
-        """Asks once, then insists."""
-        asked = self._asked_to_stop.setdefault(job.job_id, time.monotonic())
-        self._executor.cancel(job.handle, force=time.monotonic() - asked > self._grace)
+    @property
+    def _lease(self) -> timedelta:
+        return timedelta(seconds=self._limits.lease)
+
+    @property
+    def _grace(self) -> timedelta:
+        return timedelta(seconds=self._limits.grace)
+
+    def _age(self, time: datetime) -> float:
+        return (self._clock() - time).total_seconds()
+
+    def _ran(self, job: Job) -> float:
+        """Seconds that all attempts have run: what was billed, and what has passed since it was."""
+        return job.usage.wall_seconds + max(0.0, self._age(max(job.update_time, self._steady_since)))

@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+import errno
 import logging
-import math
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from threading import Event, Lock, Thread
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from threading import Event
+from typing import Any, TypeVar
 
 from services.chassis.clock import Clock, new_id
-from services.training.application.datasets import drop_unused_sources
+from services.chassis.errors import ResourceExhausted
+from services.training.application import events
+from services.training.application.attempt_loop import AttemptLoop, Signs, finite
+from services.training.application.courier import Courier, held, store_records
 from services.training.application.ports import (
     Artifacts,
+    DamagedCheckpoint,
+    Fenced,
     Learned,
     Learner,
+    Loop,
+    Outbox,
+    Outboxes,
     Store,
-    Transaction,
+    UnfitCheckpoint,
     UntrainableData,
 )
-from services.training.domain.job import Job, JobError, JobState, MetricPoint, Usage
+from services.training.domain.job import Job, JobError, JobState, Usage
 from services.training.domain.model import Model
 
+Result = TypeVar("Result")
 log = logging.getLogger("attempt")
-# How often what was reported is sent on, and whether to stop is asked.
-SHIP_SECONDS = 0.2
-LIVE = (JobState.RUNNING, JobState.CANCELLING)
+RETRY_SECONDS = 1.0
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class Fenced(Exception):
-    """The job belongs to a later attempt, or to none: this one's writes are refused."""
+@dataclass(frozen=True)
+class Pace:
+    """lease: how long an attempt that says nothing counts as alive. checkpoint: seconds between two."""
+
+    lease: timedelta = timedelta(seconds=15)
+    checkpoint: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -39,150 +53,159 @@ class RunAttempt:
 
     store: Store
     artifacts: Artifacts
+    outboxes: Outboxes
     learner: Learner
     clock: Clock
     used: Callable[[], Usage]
+    pace: Pace = Pace()
 
     def __call__(self, job_id: str, attempt: int, stop: Event) -> None:
-        """Leaves the job SUCCEEDED or FAILED; or as it is when stopped: its owner sees the process go."""
+        """Leaves the job SUCCEEDED or FAILED; or as it is when stopped: its owner sees the process go.
+
+        Raises Fenced when the job is not this attempt's (any more).
+        """
+        job = insist(lambda: self._claim(job_id, attempt))
+        outbox = self.outboxes(job_id, attempt)
+        signs = Signs(stop, job.checkpoints)
+        courier = Courier(
+            job,
+            signs,
+            outbox,
+            store=self.store,
+            clock=self.clock,
+            usage=lambda: self._usage(job),
+            lease=self.pace.lease,
+        )
+        with courier:
+            end = self._train(job, outbox, signs)
+        courier.deliver_all()
+        insist(end)
+
+    def _claim(self, job_id: str, attempt: int) -> Job:
         with self.store.write() as tx:
-            job = owned(tx, job_id, attempt)
+            job = tx.jobs.lock(job_id)
+            if job is None or job.attempt != attempt or not job.state.live:
+                raise Fenced(f"{job_id} does not belong to attempt {attempt}")
+            now = self.clock()
+            job = job.renewed(now, now + self.pace.lease, moving=True)
+            tx.jobs.update_held(job)
+        return job
+
+    def _train(self, job: Job, outbox: Outbox, signs: Signs) -> Callable[[], None]:
+        """Trains, and answers what is to be done when everything that was reported is stored."""
+        loop = AttemptLoop(
+            job, signs, outbox, artifacts=self.artifacts, clock=self.clock, every=self.pace.checkpoint
+        )
         try:
-            with Reporter(self.store, self.clock, lambda: self._usage(job), job, stop) as reporter:
-                learned = self.learner.fit(job.spec, reporter)
-            model_id = self._save(learned)
-        except UntrainableData as error:
-            self._fail(job, JobError("INVALID_ARGUMENT", "UNTRAINABLE_DATA", str(error)))
-        except MemoryError:
-            text = "Training ran out of memory; fewer rows or smaller hidden_sizes need less."
-            self._fail(job, JobError("RESOURCE_EXHAUSTED", "TRAINING_FAILED", text))
+            resume = self._last_state(job, outbox)
+            workspace = self.artifacts.workspace(job.job_id, job.attempt)
+            learned = self._fit(job, loop, outbox, resume, workspace)
+            if learned.stopped:
+                return lambda: self._leave(job, learned)
+            model_id = new_id("model")
+            self.artifacts.save_model(model_id, learned.arrays, learned.metadata)
         except Exception as error:
             log.exception("training failed")
-            text = f"Training failed with {type(error).__name__}; the attempt's log has the details."
-            self._fail(job, JobError("INTERNAL", "TRAINING_FAILED", text))
-        else:
-            if learned.stopped:
-                self._leave(job, learned)
-            else:
-                self._succeed(job, model_id, learned)
+            reason = why(error)
+            return lambda: self._fail(job, reason)
+        return lambda: self._succeed(job, model_id, learned)
 
-    def _save(self, learned: Learned) -> str:
-        if learned.stopped:
-            return ""
-        model_id = new_id("model")
-        self.artifacts.save_model(model_id, learned.arrays, learned.metadata)
-        return model_id
+    def _fit(
+        self, job: Job, loop: Loop, outbox: Outbox, resume: Mapping[str, Any] | None, workspace: Path
+    ) -> Learned:
+        """Goes on from `resume`, or starts afresh when it is another release's."""
+        try:
+            return self.learner.fit(job.spec, loop, resume=resume, workspace=workspace)
+        except UnfitCheckpoint as error:
+            message = f"Training starts afresh: {error}."
+            outbox.append(events.warning(job, self.clock(), "checkpoint_unfit", message))
+            return self.learner.fit(job.spec, loop, resume=None, workspace=workspace)
+
+    def _last_state(self, job: Job, outbox: Outbox) -> Mapping[str, Any] | None:
+        """The newest checkpoint that is whole."""
+        self.artifacts.keep_checkpoints(job.job_id, job.attempt, [one.name for one in job.checkpoints])
+        for checkpoint in reversed(job.checkpoints):
+            try:
+                state = self.artifacts.load_checkpoint(
+                    job.job_id, checkpoint.name, checkpoint.manifest_sha256
+                )
+            except DamagedCheckpoint as error:
+                message = f"The checkpoint {checkpoint.name} cannot be used: {error}."
+                outbox.append(events.warning(job, self.clock(), "checkpoint_damaged", message))
+            else:
+                message = f"Training goes on from step {checkpoint.step}."
+                outbox.append(events.info(job, self.clock(), "went_on", message, step=checkpoint.step))
+                return state
+        return None
 
     def _succeed(self, job: Job, model_id: str, learned: Learned) -> None:
         model = _model(job, model_id, learned, self.clock())
         results = {"validation_metrics": model.validation_metrics, "test_metrics": model.test_metrics}
-        changes = {**results, "model_id": model_id, "progress": 1.0}
         try:
-            with self.store.write() as tx:
-                tx.models.add(model)
-                self._end(tx, job, JobState.SUCCEEDED, self._usage(job, learned.samples), **changes)
+            self._end(job, JobState.SUCCEEDED, learned, model, **results, model_id=model_id, progress=1.0)
         except Fenced:
-            self.artifacts.delete_model(model_id)
-            raise
-        drop_unused_sources(self.store, self.artifacts, job)
+            # Unless it was us who ended it: the answer to a commit can be lost, and the commit stand.
+            if not self._is_registered(model_id):
+                self.artifacts.delete_model(model_id)
+                raise
+        self.artifacts.clear_job(job.job_id)
+
+    def _is_registered(self, model_id: str) -> bool:
+        with self.store.read() as tx:
+            return tx.models.get(model_id) is not None
 
     def _fail(self, job: Job, error: JobError) -> None:
-        with self.store.write() as tx:
-            self._end(tx, job, JobState.FAILED, self._usage(job), error=error)
-        drop_unused_sources(self.store, self.artifacts, job)
+        self._end(job, JobState.FAILED, None, None, error=error)
+        self.artifacts.clear_workspaces(job.job_id, job.attempt)
 
     def _leave(self, job: Job, learned: Learned) -> None:
         with self.store.write() as tx:
-            now = owned(tx, job.job_id, job.attempt)
-            tx.jobs.update(now.reported(now.progress, self._usage(job, learned.samples), self.clock()))
+            now = self.clock()
+            store_records(tx, held(tx, job), [], self._usage(job, learned.samples), now)
 
-    def _end(self, tx: Transaction, job: Job, state: JobState, usage: Usage, **changes: Any) -> None:
-        now = owned(tx, job.job_id, job.attempt)
-        tx.jobs.update(now.moved(state, self.clock(), usage=usage, **changes))
+    def _end(
+        self, job: Job, state: JobState, learned: Learned | None, model: Model | None, **changes: Any
+    ) -> None:
+        usage = self._usage(job, learned.samples if learned else 0)
+        with self.store.write() as tx:
+            now, stored = self.clock(), tx.jobs.get(job.job_id)
+            if stored and (stored.attempt, stored.state) == (job.attempt, state):
+                return  # by us: the answer to that commit was lost
+            ended = held(tx, job).moved(state, now, usage=usage, **changes)
+            tx.jobs.update_held(ended)
+            tx.jobs.record(job.job_id, [events.ended(ended, now)])
+            if model:
+                tx.models.add(model)
 
     def _usage(self, job: Job, samples: int = 0) -> Usage:
         """Of all attempts: `job` is as it was when this one began."""
         return job.usage.plus(replace(self.used(), samples=samples))
 
 
-def owned(tx: Transaction, job_id: str, attempt: int) -> Job:
-    """The job, locked; raises Fenced unless it belongs to this attempt."""
-    job = tx.jobs.lock(job_id)
-    if job is None or job.attempt != attempt or job.state not in LIVE:
-        raise Fenced(f"{job_id} does not belong to attempt {attempt} any more")
-    return job
-
-
-@dataclass
-class Reporter:
-    """The training loop's verbs. Training never waits for the store: a thread sends what was reported."""
-
-    store: Store
-    clock: Clock
-    usage: Callable[[], Usage]
-    job: Job
-    stop: Event
-    _points: list[MetricPoint] = field(default_factory=list)
-    _lock: Lock = field(default_factory=Lock)
-    _done: Event = field(default_factory=Event)
-
-    def __enter__(self) -> Reporter:
-        self._thread = Thread(target=self._ship_until_done, name="reporter")
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def report(self, step: int, progress: float, metrics: Mapping[str, float]) -> None:
-        """Keeps one point, to be sent soon."""
-        point = MetricPoint(self.job.attempt, step, progress, finite(metrics), self.clock())
-        with self._lock:
-            self._points.append(point)
-
-    def checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Checkpoints are not kept yet: an attempt that is lost begins again from the start."""
-
-    def should_stop(self) -> bool:
-        """Whether the job is being cancelled, or is no longer this attempt's."""
-        return self.stop.is_set()
-
-    def _ship_until_done(self) -> None:
-        while not self._done.wait(SHIP_SECONDS):
-            self._try_to_ship()
-        self._try_to_ship()
-
-    def _try_to_ship(self) -> None:
-        with self._lock:
-            points, self._points = self._points, []
+def insist(do: Callable[[], Result]) -> Result:
+    """Does it as soon as the store takes it: no attempt, and nothing learned, is lost because it is away."""
+    while True:
         try:
-            self._ship(points)
-        except Fenced:
-            self.stop.set()
-        except Exception:
-            log.warning("the store did not take what was reported; trying again", exc_info=True)
-            with self._lock:
-                self._points = points + self._points
-
-    def _ship(self, points: list[MetricPoint]) -> None:
-        if not points:
-            with self.store.read() as tx:
-                job = tx.jobs.get(self.job.job_id)
-            if job is None or job.attempt != self.job.attempt or job.state is not JobState.RUNNING:
-                self.stop.set()
-            return
-        with self.store.write() as tx:
-            job = owned(tx, self.job.job_id, self.job.attempt)
-            tx.jobs.add_points(job.job_id, [point for point in points if point.values])
-            tx.jobs.update(job.reported(points[-1].progress, self.usage(), self.clock()))
-        if job.state is JobState.CANCELLING:
-            self.stop.set()
+            return do()
+        except ResourceExhausted as error:  # Unavailable is one of these
+            log.warning("the attempt waits for the store: %s", error)
+            time.sleep(RETRY_SECONDS)
 
 
-def finite(numbers: Mapping[str, float]) -> dict[str, float]:
-    """Without NaN and infinities, which are no JSON: training that goes astray reports them."""
-    return {name: number for name, number in numbers.items() if math.isfinite(number)}
+def why(error: Exception) -> JobError:
+    """What a job's owner is told, and what they can do."""
+    match error:
+        case UntrainableData():
+            return JobError("INVALID_ARGUMENT", "UNTRAINABLE_DATA", str(error))
+        case MemoryError():
+            text = "Training ran out of memory. Fewer columns or smaller hidden_sizes need less."
+            return JobError("RESOURCE_EXHAUSTED", "OUT_OF_MEMORY", text)
+        case OSError(errno=number) if number in NO_ROOM:
+            text = "The disk is too full to keep the model. Make room, then resume the job."
+            return JobError("RESOURCE_EXHAUSTED", "STORAGE_FULL", text)
+        case _:
+            text = f"Training failed with {type(error).__name__}; the attempt's log has the details."
+            return JobError("INTERNAL", "TRAINING_FAILED", text)
 
 
 def _model(job: Job, model_id: str, learned: Learned, now: datetime) -> Model:

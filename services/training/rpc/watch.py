@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -14,11 +15,17 @@ from mlapi.training.v1 import job_service_pb2
 from services.chassis.errors import AppError, Unavailable
 from services.chassis.interceptors import as_app_error
 from services.chassis.status import to_status
-from services.training.application.jobs import DEFAULT_POINTS, Jobs
-from services.training.rpc import mapping
+from services.training.application.jobs import DEFAULT_ENTRIES, Jobs, cursor_of
+from services.training.application.ports import Entry
+from services.training.domain.history import JobEvent
+from services.training.domain.job import JobState
+from services.training.domain.schedule import Place
+from services.training.rpc import mapping_jobs
 
 # How often the store is asked. A watcher sees a point this much after training has sent it.
 POLL_SECONDS = 0.2
+# How often a watcher of a waiting job is told its place; that takes a look at the whole queue.
+QUEUE_SECONDS = 2.0
 # Proxies take a silent connection for a dead one after a minute or so.
 SILENCE_SECONDS = 15.0
 
@@ -31,20 +38,27 @@ class Watch:
     draining: asyncio.Event
 
     async def __call__(self, job_id: str, cursor: str) -> AsyncIterator[job_service_pb2.WatchJobResponse]:
-        """The job whenever it changes, each point after `cursor`, and the end when the job has ended."""
+        """The job whenever it changes, its history after `cursor`, and the end when the job has ended."""
         seen: tuple[object, ...] = ()
+        place: Place | None = None
+        look_at_queue = 0.0
         while True:
-            job, points = await asyncio.to_thread(self.jobs.look, job_id, cursor)
-            for item in points:
-                message = mapping.point(item)
-                cursor = message.cursor
-                yield job_service_pb2.WatchJobResponse(point=message)
-            if len(points) == DEFAULT_POINTS:  # there are more
+            job, entries = await asyncio.to_thread(self.jobs.look, job_id, cursor)
+            for item in entries:
+                response = _entry(item)
+                cursor = cursor_of(item)
+                yield response
+            if len(entries) == DEFAULT_ENTRIES:  # there are more
                 continue
-            shown = (job.state, job.progress, job.attempt)
+            if job.state is not JobState.QUEUED:
+                place = None
+            elif time.monotonic() >= look_at_queue:
+                place = await asyncio.to_thread(self.jobs.place, job.job_id)
+                look_at_queue = time.monotonic() + QUEUE_SECONDS
+            shown = (job.state, job.progress, job.attempt, place)
             if shown != seen:
                 seen = shown
-                yield job_service_pb2.WatchJobResponse(job=mapping.job(job))
+                yield job_service_pb2.WatchJobResponse(job=mapping_jobs.job(job, place))
             if job.state.ended:
                 return
             await self._pause()
@@ -88,10 +102,20 @@ async def server_sent_events(
         following.cancel()
 
 
+def _entry(item: Entry) -> job_service_pb2.WatchJobResponse:
+    if isinstance(item, JobEvent):
+        return job_service_pb2.WatchJobResponse(log=mapping_jobs.event(item))
+    return job_service_pb2.WatchJobResponse(point=mapping_jobs.point(item))
+
+
 def _event(event: job_service_pb2.WatchJobResponse) -> HttpBody:
-    if event.WhichOneof("event") == "point":
-        return _frame("metric", event.point, event.point.cursor)
-    return _frame("job", event.job)
+    match event.WhichOneof("event"):
+        case "point":
+            return _frame("metric", event.point, event.point.cursor)
+        case "log":
+            return _frame("log", event.log, event.log.cursor)
+        case _:
+            return _frame("job", event.job)
 
 
 def _frame(event: str, message: Message, cursor: str = "") -> HttpBody:

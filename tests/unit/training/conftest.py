@@ -8,6 +8,7 @@ import pytest
 from services.training.adapters.artifacts_disk import DiskArtifacts
 from services.training.adapters.store_sql import SqlStore
 from tests.unit.training.samples import sqlite_store
+from tests.unit.training.stand_ins import HandClock, Outage, Processes
 
 
 @pytest.fixture
@@ -17,5 +18,20 @@ def store(tmp_path: Path) -> Iterator[SqlStore]:
 
 
 @pytest.fixture
+def outage(store: SqlStore) -> Outage:
+    return Outage(store)
+
+
+@pytest.fixture
 def artifacts(tmp_path: Path) -> DiskArtifacts:
     return DiskArtifacts(tmp_path)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def processes() -> Processes:
+    return Processes()

@@ -25,17 +25,9 @@ from services.training.domain.dataset import (
     Reading,
     Version,
 )
+from services.training.domain.history import JobEvent, Level, MetricPoint
 from services.training.domain.hyperparameters import Mlp
-from services.training.domain.job import (
-    Checkpoint,
-    Job,
-    JobEvent,
-    JobSpec,
-    Level,
-    MetricPoint,
-    Source,
-    Task,
-)
+from services.training.domain.job import Checkpoint, Job, JobSpec, Source, Task
 from services.training.domain.model import Feature, Model
 from services.training.domain.upload import Upload
 

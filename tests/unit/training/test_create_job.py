@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -13,10 +13,10 @@ from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidAr
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.create_job import CreateJob, JobRequest
 from services.training.application.ports import Page
-from services.training.domain.dataset import ColumnType, Content
+from services.training.domain.dataset import ColumnType, Content, Version
 from services.training.domain.hyperparameters import Linear, Logistic, Mlp
-from services.training.domain.job import Job, JobState, Source, Task
-from tests.unit.training.samples import NOW, column, content, dataset
+from services.training.domain.job import Device, Job, JobState, Source, Task
+from tests.unit.training.samples import NOW, column, content, dataset, model
 
 Create: TypeAlias = Callable[..., Job]
 GOOD = JobRequest("table", "kind")
@@ -26,13 +26,13 @@ NAN = float("nan")
 @pytest.fixture
 def create(store: SqlStore) -> CreateJob:
     with store.write() as tx:
-        tx.datasets.put(dataset("table", content("a1")))
+        tx.datasets.put(replace(dataset("table", content("a1")), version=3))
         tx.datasets.put(dataset("empty"))
         tx.datasets.put(dataset("narrow", content("b2", column("kind", ColumnType.TEXT))))
         tx.datasets.put(
             dataset("other", content("c3", column("x"), column("y", ColumnType.TEXT), column("kind")))
         )
-    return CreateJob(store, lambda: NOW, lambda: None)
+    return CreateJob(store, lambda: NOW, lambda: None, {Device.CPU: 2})
 
 
 def jobs(store: SqlStore) -> list[Job]:
@@ -48,7 +48,9 @@ def test_a_job_is_queued_with_its_defaults(create: CreateJob, store: SqlStore) -
     made = create(GOOD)
     assert jobs(store) == [made]
     assert (made.state, made.attempt, made.create_time) == (JobState.QUEUED, 0, NOW)
-    assert made.spec.train == Source("table", "a1")
+    assert made.spec.train == Source("table", "a1", 3)
+    assert (made.tenant, made.priority, made.spec.device) == ("default", 0, Device.CPU)
+    assert (made.spec.max_attempts, made.spec.time_limit) == (3, 0)
     assert (made.spec.task, made.spec.hyperparameters) == (Task.CLASSIFICATION, Mlp())
 
 
@@ -99,13 +101,20 @@ def test_the_task_is_found_from_the_target(
         ({"target": "y", "hyperparameters": Logistic()}, "logistic"),
         ({"validation_dataset_id": "narrow"}, "validation_dataset_id"),
         ({"test_dataset_id": "other"}, "test_dataset_id"),
+        ({"priority": 101}, "priority"),
+        ({"priority": -101}, "priority"),
+        ({"max_attempts": 0}, "max_attempts"),
+        ({"max_attempts": 11}, "max_attempts"),
+        ({"time_limit": -1.0}, "time_limit_seconds"),
+        ({"time_limit": NAN}, "time_limit_seconds"),
+        ({"time_limit": float("inf")}, "time_limit_seconds"),
     ],
 )
 def test_the_field_at_fault_is_named(
-    create: CreateJob, store: SqlStore, change: dict[str, object], field: str
+    create: CreateJob, store: SqlStore, change: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        create(replace(GOOD, **change))  # type: ignore[arg-type]
+        create(replace(GOOD, **change))
     assert caught.value.reason == "INVALID_FIELD"
     assert list(problems(caught.value)) == [field]
     assert jobs(store) == []
@@ -138,11 +147,13 @@ def test_a_target_that_cannot_be_told_is_refused(
 
 @pytest.mark.parametrize("field", ["dataset_id", "validation_dataset_id", "test_dataset_id"])
 def test_every_dataset_has_to_be_there_and_to_hold_something(create: CreateJob, field: str) -> None:
+    none: dict[str, Any] = {field: "none"}
+    empty_one: dict[str, Any] = {field: "empty"}
     with pytest.raises(NotFound) as missing:
-        create(replace(GOOD, **{field: "none"}))
+        create(replace(GOOD, **none))
     assert (missing.value.reason, missing.value.metadata) == ("DATASET_NOT_FOUND", {"dataset_id": "none"})
     with pytest.raises(FailedPrecondition) as empty:
-        create(replace(GOOD, **{field: "empty"}))
+        create(replace(GOOD, **empty_one))
     assert empty.value.reason == "DATASET_EMPTY"
 
 
@@ -170,12 +181,17 @@ def test_a_request_id_makes_one_job_however_often_it_is_sent(create: CreateJob, 
     assert {job.job_id for job in made} == {jobs(store)[0].job_id}
 
 
-def test_the_replay_answers_the_job_as_it_is_now(create: CreateJob, store: SqlStore) -> None:
+def test_the_replay_answers_what_was_answered_whatever_has_come_of_it(
+    create: CreateJob, store: SqlStore
+) -> None:
     made = create(GOOD, request_id="once")
     with store.write() as tx:
-        tx.jobs.update(made.cancelled(NOW))
+        tx.jobs.update(made.cancelled(NOW, NOW))
         tx.datasets.delete("table")
-    assert create(GOOD, request_id="once").state is JobState.CANCELLED
+    assert create(GOOD, request_id="once") == made
+    with store.write() as tx:
+        tx.jobs.delete(made.job_id)
+    assert create(GOOD, request_id="once") == made
 
 
 def test_a_request_id_is_good_for_one_thing(create: CreateJob, store: SqlStore) -> None:
@@ -183,14 +199,11 @@ def test_a_request_id_is_good_for_one_thing(create: CreateJob, store: SqlStore) 
     with pytest.raises(AlreadyExists) as caught:
         create(replace(GOOD, seed=1), request_id="once")
     assert (caught.value.reason, caught.value.metadata) == ("REQUEST_ID_REUSED", {"request_id": "once"})
-    with store.write() as tx:
-        tx.jobs.delete(made.job_id)
-    with pytest.raises(NotFound):
-        create(GOOD, request_id="once")
+    assert jobs(store) == [made]
     with pytest.raises(InvalidArgument) as long:
         create(GOOD, request_id="x" * 129)
     assert list(problems(long.value)) == ["request_id"]
-    assert jobs(store) == []
+    assert jobs(store) == [made]
 
 
 def test_a_request_that_failed_is_not_remembered(create: CreateJob, store: SqlStore) -> None:
@@ -199,3 +212,76 @@ def test_a_request_that_failed_is_not_remembered(create: CreateJob, store: SqlSt
     with store.write() as tx:
         tx.datasets.put(dataset("soon", content("a1")))
     assert create(replace(GOOD, dataset_id="soon"), request_id="once").job_id
+
+
+def test_what_is_asked_for_is_kept(create: CreateJob) -> None:
+    asked = replace(GOOD, priority=-100, max_attempts=10, time_limit=0.5, tenant="lab", seed=7)
+    made = create(asked)
+    assert (made.priority, made.tenant) == (-100, "lab")
+    assert (made.spec.max_attempts, made.spec.time_limit, made.spec.seed) == (10, 0.5, 7)
+
+
+def test_the_first_event_says_that_it_waits(create: CreateJob, store: SqlStore) -> None:
+    made = create(GOOD)
+    create(GOOD, validate_only=True)
+    with store.read() as tx:
+        events = tx.jobs.events(made.job_id, 0, 10)
+    assert [(one.kind, one.attempt) for one in events] == [("job_created", 0)]
+
+
+def test_a_job_gets_the_first_device_unless_it_asks_for_another(create: CreateJob) -> None:
+    both = replace(create, slots={Device.GPU: 1, Device.CPU: 2})
+    assert both(GOOD).spec.device is Device.GPU
+    assert both(replace(GOOD, device=Device.CPU)).spec.device is Device.CPU
+    with pytest.raises(FailedPrecondition) as caught:
+        create(replace(GOOD, device=Device.GPU))
+    assert (caught.value.reason, caught.value.metadata) == ("DEVICE_UNAVAILABLE", {"device": "gpu"})
+
+
+def test_a_version_can_be_asked_for(create: CreateJob, store: SqlStore) -> None:
+    old, new = content("old", column("x"), column("kind", ColumnType.TEXT)), content("new", column("x"))
+    with store.write() as tx:
+        tx.datasets.put(replace(dataset("table", new), version=2))
+        for number, held in ((1, old), (2, new)):
+            tx.datasets.add_version(Version("table", number, held, NOW))
+    first = create(replace(GOOD, dataset_version=1))
+    assert first.spec.train == Source("table", "old", 1)
+    for number in (0, 2):  # the newest, which has no such column
+        with pytest.raises(InvalidArgument) as caught:
+            create(replace(GOOD, dataset_version=number))
+        assert list(problems(caught.value)) == ["target"]
+    with pytest.raises(NotFound) as missing:
+        create(replace(GOOD, dataset_version=3))
+    assert missing.value.reason == "DATASET_VERSION_NOT_FOUND"
+
+
+# To start from a model
+
+
+@pytest.fixture
+def start(create: CreateJob, store: SqlStore) -> CreateJob:
+    with store.write() as tx:
+        tx.models.add(model("model-1"))
+    return create
+
+
+def test_a_job_can_start_from_a_model_and_trains_what_that_is(start: CreateJob) -> None:
+    made = start(replace(GOOD, warm_start_model_id="model-1"))
+    assert (made.spec.warm_start_model_id, made.spec.hyperparameters) == ("model-1", Mlp())
+    again = start(replace(GOOD, warm_start_model_id="model-1", hyperparameters=Mlp(max_epochs=3)))
+    assert again.spec.hyperparameters == Mlp(max_epochs=3)
+
+
+@pytest.mark.parametrize(
+    "change", [{"hyperparameters": Logistic()}, {"target": "y"}, {"target": "x", "task": Task.REGRESSION}]
+)
+def test_one_that_does_something_else_is_refused(start: CreateJob, change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        start(replace(GOOD, warm_start_model_id="model-1", **change))
+    assert list(problems(caught.value)) == ["warm_start_model_id"]
+
+
+def test_a_model_that_is_not_there_is_not_found(start: CreateJob) -> None:
+    with pytest.raises(NotFound) as caught:
+        start(replace(GOOD, warm_start_model_id="none"))
+    assert caught.value.reason == "MODEL_NOT_FOUND"

@@ -13,7 +13,7 @@ from google.protobuf.json_format import MessageToDict
 from services.training.adapters.artifacts_disk import DiskArtifacts
 from services.training.adapters.ingest import FileIngest
 from services.training.adapters.learner import ComputeLearner
-from services.training.application.ports import InvalidRow, Learned, UntrainableData
+from services.training.application.ports import InvalidRow, Learned, UnfitCheckpoint, UntrainableData
 from services.training.compute.backend import open_backend
 from services.training.compute.loop import NullLoop
 from services.training.domain.dataset import Content, Reading
@@ -127,7 +127,7 @@ def test_what_was_interrupted_goes_on(
     assert learner.fit(asked, loop).stopped
     resumed = learner.fit(asked, NullLoop(), resume=loop.states[-1])
     assert resumed.weights_sha256 == learner.fit(asked, NullLoop()).weights_sha256
-    with pytest.raises(UntrainableData, match="resume"):
+    with pytest.raises(UnfitCheckpoint, match="only one of the two"):
         learner.fit(replace(asked, hyperparameters=Logistic()), NullLoop(), resume=loop.states[-1])
 
 

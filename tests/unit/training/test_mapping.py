@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from google.protobuf import json_format
 from google.rpc import error_details_pb2
-from mlapi.training.v1 import dataset_pb2, job_pb2, job_service_pb2, model_service_pb2
+from mlapi.training.v1 import job_pb2, job_service_pb2, model_service_pb2
 
 from services.chassis.errors import InvalidArgument
 from services.training.application.create_job import JobRequest
 from services.training.application.ports import Outcome
 from services.training.domain.dataset import ColumnType
+from services.training.domain.history import Level, MetricPoint
 from services.training.domain.hyperparameters import Hyperparameters, Linear, Logistic, Mlp
-from services.training.domain.job import JobError, JobState, MetricPoint, Source, Task, Usage
+from services.training.domain.job import Device, JobError, JobState, Source, Task, Usage
+from services.training.domain.schedule import Place
 from services.training.rpc import mapping
-from tests.unit.training.samples import LATER, NOW, content, dataset, job, model, spec
+from services.training.rpc import mapping_jobs as jobs
+from services.training.rpc.caller import tenant
+from tests.unit.training.samples import LATER, NOW, checkpoint, event, job, model, spec
 
 
 @pytest.mark.parametrize(
@@ -30,15 +35,15 @@ from tests.unit.training.samples import LATER, NOW, content, dataset, job, model
     ],
 )
 def test_hyperparameters_survive_both_ways(params: Hyperparameters) -> None:
-    message = job_service_pb2.CreateJobRequest(dataset_id="table", **mapping.algorithm(params))
-    assert mapping.job_request(message).hyperparameters == params
+    message = job_service_pb2.CreateJobRequest(dataset_id="table", **jobs.algorithm(params))
+    assert jobs.job_request(message, "lab").hyperparameters == params
 
 
 @pytest.mark.parametrize("kind", [Linear, Logistic, Mlp])
 def test_what_is_not_set_is_the_default(kind: Any) -> None:
     message = job_service_pb2.CreateJobRequest()
     getattr(message, kind.name).SetInParent()
-    assert mapping.job_request(message).hyperparameters == kind()
+    assert jobs.job_request(message, "lab").hyperparameters == kind()
 
 
 def test_a_request_with_everything() -> None:
@@ -51,30 +56,57 @@ def test_a_request_with_everything() -> None:
         validation_dataset_id="v",
         test_dataset_id="t",
         display_name="☃",
+        dataset_version=4,
+        warm_start_model_id="m",
+        device=job_pb2.GPU,
+        priority=-5,
+        max_attempts=7,
+        time_limit_seconds=1.5,
     )
-    asked = JobRequest("table", "größe", Task.REGRESSION, None, 2**32 - 1, 0, 0.5, "v", "t", "☃")
-    assert mapping.job_request(message) == asked
-    assert mapping.job_request(job_service_pb2.CreateJobRequest()) == JobRequest("", "")
+    asked = JobRequest(
+        "table",
+        "größe",
+        Task.REGRESSION,
+        None,
+        2**32 - 1,
+        0,
+        0.5,
+        "v",
+        "t",
+        "☃",
+        dataset_version=4,
+        warm_start_model_id="m",
+        device=Device.GPU,
+        priority=-5,
+        max_attempts=7,
+        time_limit=1.5,
+        tenant="lab",
+    )
+    assert jobs.job_request(message, "lab") == asked
+    assert jobs.job_request(job_service_pb2.CreateJobRequest(), "default") == JobRequest("", "")
 
 
 def test_numbers_that_are_no_enum_value_are_refused_by_name() -> None:
     """proto3 lets any number through."""
     message = job_service_pb2.CreateJobRequest(task=99)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument) as task:
-        mapping.job_request(message)
+        jobs.job_request(message, "lab")
     assert task.value.violations[0].field == "task"
+    with pytest.raises(InvalidArgument) as device:
+        jobs.job_request(job_service_pb2.CreateJobRequest(device=99), "lab")  # type: ignore[arg-type]
+    assert device.value.violations[0].field == "device"
     with pytest.raises(InvalidArgument) as state:
-        mapping.job_state(99)  # type: ignore[arg-type]
+        jobs.job_state(99)  # type: ignore[arg-type]
     assert state.value.violations[0].field == "state"
 
 
 def test_states_are_the_same_on_both_sides() -> None:
     numbers = job_pb2.Job.State.values()
-    assert [mapping.job_state(number) for number in numbers] == [None, *JobState]
+    assert [jobs.job_state(number) for number in numbers] == [None, *JobState]
 
 
 def test_a_job_on_the_wire() -> None:
-    waiting = mapping.job(job())
+    waiting = jobs.job(job())
     assert (waiting.job_id, waiting.dataset_sha256, waiting.target) == ("job-1", "a1", "kind")
     assert (waiting.state, waiting.task) == (job_pb2.Job.QUEUED, job_pb2.CLASSIFICATION)
     assert waiting.create_time.ToDatetime(NOW.tzinfo) == NOW
@@ -87,7 +119,7 @@ def test_a_job_on_the_wire() -> None:
         start_time=NOW,
         end_time=LATER,
     )
-    shown = json_format.MessageToDict(mapping.job(whole), preserving_proto_field_name=True)
+    shown = json_format.MessageToDict(jobs.job(whole), preserving_proto_field_name=True)
     assert shown["usage"] == {"wall_seconds": 1.5, "cpu_seconds": 2.5, "gpu_seconds": 3.5, "samples": "4"}
     assert (shown["validation_dataset_id"], shown["test_dataset_id"], shown["model_id"]) == ("v", "t", "m")
     assert shown["logistic"] == {"l2": 1.0, "max_iterations": 200, "tolerance": 1e-5}
@@ -95,7 +127,7 @@ def test_a_job_on_the_wire() -> None:
 
 
 def test_a_failed_job_says_why_as_every_error_does() -> None:
-    error = mapping.job(job(error=JobError("ABORTED", "TRAINING_PROCESS_LOST", "It is gone."))).error
+    error = jobs.job(job(error=JobError("ABORTED", "TRAINING_PROCESS_LOST", "It is gone."))).error
     info = error_details_pb2.ErrorInfo()
     assert error.details[0].Unpack(info)
     assert (error.code, error.message, len(error.details)) == (10, "It is gone.", 1)
@@ -106,16 +138,6 @@ def test_a_failed_job_says_why_as_every_error_does() -> None:
     )
 
 
-def test_a_dataset_on_the_wire() -> None:
-    assert mapping.dataset(dataset()).state == dataset_pb2.Dataset.EMPTY
-    full = mapping.dataset(dataset(held=content("a1")))
-    assert (full.state, full.sha256, full.row_count) == (dataset_pb2.Dataset.READY, "a1", 100)
-    assert [column.name for column in full.columns] == ["x", "y", "kind"]
-    assert full.columns[2].type == dataset_pb2.Column.TEXT
-    assert full.columns[0].profile.top_values[0].value == "é ☃"
-    assert not mapping.dataset(dataset(held=content("a1")), columns=False).columns
-
-
 def test_a_model_names_boolean_classes_as_the_column_does() -> None:
     flags = replace(model(), classes=("0", "1"), target_type=ColumnType.BOOLEAN)
     assert mapping.model(flags).classes == ["false", "true"]
@@ -123,13 +145,74 @@ def test_a_model_names_boolean_classes_as_the_column_does() -> None:
 
 
 def test_a_point_on_the_wire() -> None:
-    shown = mapping.point(MetricPoint(2, 7, 0.5, {"train_loss": 0.25}, NOW, 42))
-    assert (shown.attempt, shown.step, shown.values, shown.cursor) == (
+    shown = jobs.point(MetricPoint(2, 7, 0.5, {"train_loss": 0.25}, NOW, 42))
+    assert (shown.attempt, shown.step, dict(shown.values), shown.cursor) == (
         2,
         7,
         {"train_loss": 0.25},
         "cG9pbnRzOjQy",
     )
+
+
+def test_an_event_on_the_wire() -> None:
+    shown = jobs.event(replace(event("lost", attempt=2), position=42))
+    assert (shown.type, shown.attempt, shown.level) == ("lost", 2, job_pb2.JobEvent.WARNING)
+    assert (shown.message, dict(shown.data)) == ("It lost. ☃", {"host": "größe"})
+    assert shown.time.ToDatetime(LATER.tzinfo) == LATER
+    assert shown.cursor == jobs.point(MetricPoint(2, 7, 0.5, {}, NOW, 42)).cursor
+    assert {job_pb2.JobEvent.Level.Value(level) for level in Level} == {1, 2, 3}
+
+
+def test_a_jobs_checkpoints_and_place_on_the_wire() -> None:
+    kept = (checkpoint(3, score=0.25), checkpoint(7, attempt=2))
+    held = replace(job(checkpoints=kept, step=8, priority=5, tenant="lab"), spec=spec(time_limit=60))
+    shown = jobs.job(held, Place(2, "Because."))
+    assert (shown.step, shown.priority, shown.tenant, shown.time_limit_seconds) == (8, 5, "lab", 60)
+    assert (shown.queue.position, shown.queue.reason) == (2, "Because.")
+    assert [(one.name, one.attempt, one.step, one.score) for one in shown.checkpoints] == [
+        ("1-3", 1, 3, 0.25),
+        ("2-7", 2, 7, 0.0),
+    ]
+    assert [one.HasField("score") for one in shown.checkpoints] == [True, False]
+    assert (shown.device, shown.max_attempts) == (job_pb2.CPU, 3)
+    assert not jobs.job(held).HasField("queue")
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds"),
+    [
+        ({"progress": 0.25}, 40.0),
+        ({"progress": 0.75, "attempt_progress": 0.5}, 20.0),
+        ({"progress": 0.505, "attempt_progress": 0.5}, None),  # too little to tell
+        ({"progress": 0.25, "state": JobState.CANCELLING}, None),
+        ({"progress": 0.25, "attempt_time": None}, None),
+    ],
+)
+def test_the_end_is_expected_at_the_pace_of_the_current_attempt(
+    changes: dict[str, Any], seconds: float | None
+) -> None:
+    usual = {"state": JobState.RUNNING, "attempt_time": NOW, "update_time": NOW + timedelta(seconds=10)}
+    expected = jobs.estimated_end(replace(job(), **{**usual, **changes}))
+    assert expected == (None if seconds is None else NOW + timedelta(seconds=seconds))
+
+
+class Call:
+    """What a call brings along."""
+
+    def __init__(self, *metadata: tuple[str, str]) -> None:
+        self._metadata = metadata
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return self._metadata
+
+
+def test_a_tenant_is_who_the_call_says_or_the_default() -> None:
+    assert tenant(Call()) == tenant(Call(("x-tenant", ""))) == "default"
+    assert tenant(Call(("other", "x"), ("x-tenant", "Lab-1.a_b"))) == "Lab-1.a_b"
+    for name in ("-lab", "a b", "größe", "x" * 65, "a/b"):
+        with pytest.raises(InvalidArgument) as caught:
+            tenant(Call(("x-tenant", name)))
+        assert caught.value.violations[0].field == "x-tenant"
 
 
 def test_rows_are_plain_values() -> None:

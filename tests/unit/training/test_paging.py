@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -11,10 +12,11 @@ from services.training.adapters.artifacts_disk import DiskArtifacts
 from services.training.adapters.store_sql import SqlStore
 from services.training.application import paging
 from services.training.application.datasets import Datasets
-from services.training.application.jobs import POINTS, Jobs, cursor
+from services.training.application.jobs import HISTORY, Jobs, cursor_of
 from services.training.application.ports import Page
-from services.training.domain.job import MetricPoint
-from tests.unit.training.samples import NOW, dataset, job
+from services.training.domain.job import Device
+from tests.unit.training.samples import NOW, dataset, event, job, point
+from tests.unit.training.stand_ins import Processes
 
 
 @pytest.fixture
@@ -27,11 +29,12 @@ def datasets(store: SqlStore, artifacts: DiskArtifacts) -> Datasets:
 
 @pytest.fixture
 def jobs(store: SqlStore, artifacts: DiskArtifacts) -> Jobs:
-    points = [MetricPoint(1, step, 0.5, {"train_loss": 1.0}, NOW) for step in range(1, 5)]
     with store.write() as tx:
         tx.jobs.add(job())
-        tx.jobs.add_points("job-1", points)
-    return Jobs(store, artifacts, lambda: NOW, lambda: None)
+        for step in range(1, 5):
+            tx.jobs.record("job-1", [point(step), event(f"after-{step}")])
+    slots, grace = {Device.CPU: 1}, timedelta(seconds=3)
+    return Jobs(store, artifacts, Processes(), lambda: NOW, lambda: None, slots, grace)
 
 
 def pages(page: Callable[[str], tuple[list[str], str]]) -> list[list[str]]:
@@ -97,7 +100,7 @@ def test_a_token_comes_with_every_page_but_the_last(datasets: Datasets, size: in
 def test_what_is_deleted_between_pages_disturbs_nobody(datasets: Datasets) -> None:
     first, token = datasets.page(3, "")
     for dataset_id in (first[-1].dataset_id, "d2"):
-        datasets.delete(dataset_id)
+        datasets.delete(dataset_id, "")
     datasets.create("newer", "", "")
     assert [item.dataset_id for item in datasets.page(3, token)[0]] == ["d1", "d0"]
 
@@ -113,11 +116,27 @@ def test_points_page_likewise(jobs: Jobs, size: int, sizes: list[int]) -> None:
     assert [item for items in found for item in items] == ["1", "2", "3", "4"]
 
 
-def test_a_cursor_is_a_token_of_the_points(jobs: Jobs) -> None:
+@pytest.mark.parametrize(("size", "sizes"), [(1, [1] * 4), (3, [3, 1]), (4, [4])])
+def test_so_do_events(jobs: Jobs, size: int, sizes: list[int]) -> None:
+    def page(token: str) -> tuple[list[str], str]:
+        events, following = jobs.events("job-1", size, token)
+        return [one.kind for one in events], following
+
+    found = pages(page)
+    assert [len(items) for items in found] == sizes
+    assert [item for items in found for item in items] == [f"after-{step}" for step in (1, 2, 3, 4)]
+
+
+def test_a_cursor_is_a_token_of_points_and_events(jobs: Jobs) -> None:
     first = jobs.points("job-1", 2, "")[0]
-    assert [point.step for point in jobs.points("job-1", 0, cursor(first[0]))[0]] == [2, 3, 4]
-    assert [point.step for point in jobs.look("job-1", cursor(first[1]))[1]] == [3, 4]
+    assert [one.step for one in jobs.points("job-1", 0, cursor_of(first[0]))[0]] == [2, 3, 4]
+    assert [one.kind for one in jobs.events("job-1", 0, cursor_of(first[1]))[0]] == [
+        "after-2",
+        "after-3",
+        "after-4",
+    ]
+    assert len(jobs.look("job-1", cursor_of(first[1]))[1]) == 5
     for wrong in (paging.token("jobs", 1), "none"):
         with pytest.raises(InvalidArgument):
             jobs.look("job-1", wrong)
-    assert jobs.points("job-1", 1, paging.token(POINTS, 10**17)) == ([], "")
+    assert jobs.points("job-1", 1, paging.token(HISTORY, 10**17)) == ([], "")

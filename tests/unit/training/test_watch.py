@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
@@ -13,10 +14,11 @@ from google.api.httpbody_pb2 import HttpBody
 from services.chassis.errors import InvalidArgument, NotFound, Unavailable
 from services.training.adapters.artifacts_disk import DiskArtifacts
 from services.training.adapters.store_sql import SqlStore
-from services.training.application.jobs import DEFAULT_POINTS, Jobs
-from services.training.domain.job import Job, JobState, MetricPoint
+from services.training.application.jobs import DEFAULT_ENTRIES, Jobs
+from services.training.domain.job import Device, Job, JobState
 from services.training.rpc.watch import Watch, server_sent_events
-from tests.unit.training.samples import LATER, NOW, job
+from tests.unit.training.samples import LATER, NOW, event, job, point
+from tests.unit.training.stand_ins import Processes
 
 Result = TypeVar("Result")
 
@@ -24,14 +26,21 @@ Result = TypeVar("Result")
 @pytest.fixture
 def watch(store: SqlStore, artifacts: DiskArtifacts) -> Watch:
     with store.write() as tx:
-        tx.jobs.add(job().started(NOW))
-    return Watch(Jobs(store, artifacts, lambda: NOW, lambda: None), asyncio.Event())
+        tx.jobs.add(running())
+    jobs = Jobs(
+        store, artifacts, Processes(), lambda: NOW, lambda: None, {Device.CPU: 1}, timedelta(seconds=3)
+    )
+    return Watch(jobs, asyncio.Event())
+
+
+def running() -> Job:
+    return job().started(NOW, LATER)
 
 
 def change(store: SqlStore, now: Job, steps: range = range(0)) -> None:
     with store.write() as tx:
         tx.jobs.update(now)
-        tx.jobs.add_points("job-1", [MetricPoint(1, step, 0.5, {"loss": 1.0}, NOW) for step in steps])
+        tx.jobs.record("job-1", [replace(point(), step=step) for step in steps])
 
 
 async def soon(work: Awaitable[Result]) -> Result:
@@ -46,11 +55,10 @@ def test_the_job_and_its_points_come_as_they_change(watch: Watch, store: SqlStor
     async def run() -> None:
         events = watch("job-1", "")
         assert (await soon(anext(events))).job.state
-        running = job().started(NOW)
-        change(store, replace(running, progress=0.5), range(1, 3))
+        change(store, replace(running(), progress=0.5), range(1, 3))
         steps = [(await soon(anext(events))).point.step for _ in "12"]
         assert (steps, (await soon(anext(events))).job.progress) == ([1, 2], 0.5)
-        change(store, running.moved(JobState.SUCCEEDED, LATER), range(3, 4))
+        change(store, running().moved(JobState.SUCCEEDED, LATER), range(3, 4))
         last = await soon(all_of(events))
         assert last[0].point.step == 3
         assert last[1].job.end_time.ToDatetime(LATER.tzinfo) == LATER
@@ -59,14 +67,43 @@ def test_the_job_and_its_points_come_as_they_change(watch: Watch, store: SqlStor
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("count", [DEFAULT_POINTS - 1, DEFAULT_POINTS, DEFAULT_POINTS + 1])
+@pytest.mark.parametrize("count", [DEFAULT_ENTRIES - 1, DEFAULT_ENTRIES, DEFAULT_ENTRIES + 1])
 def test_every_point_comes_once_however_many_there_are(watch: Watch, store: SqlStore, count: int) -> None:
-    change(store, job().started(NOW).moved(JobState.FAILED, LATER), range(count))
+    change(store, running().moved(JobState.FAILED, LATER), range(count))
     events = asyncio.run(soon(all_of(watch("job-1", ""))))
     assert [event.point.step for event in events[:-1]] == list(range(count))
     assert events[-1].HasField("job")
     rest = asyncio.run(soon(all_of(watch("job-1", events[-2].point.cursor))))
     assert [event.WhichOneof("event") for event in rest] == ["job"]
+
+
+def test_events_come_among_the_points_in_their_order(watch: Watch, store: SqlStore) -> None:
+    with store.write() as tx:
+        tx.jobs.update(running().moved(JobState.FAILED, LATER))
+        tx.jobs.record("job-1", [event("a"), point(1), event("b"), point(2)])
+    seen = asyncio.run(soon(all_of(watch("job-1", ""))))
+    assert [one.WhichOneof("event") for one in seen] == ["log", "point", "log", "point", "job"]
+    assert [one.log.type for one in seen if one.HasField("log")] == ["a", "b"]
+    rest = asyncio.run(soon(all_of(watch("job-1", seen[2].log.cursor))))
+    assert [one.WhichOneof("event") for one in rest] == ["point", "job"]
+    frames = asyncio.run(soon(all_of(server_sent_events(watch("job-1", "")))))
+    kinds = [body.data.decode().partition("\n")[0] for body in frames]
+    assert kinds == ["event: log", "event: metric", "event: log", "event: metric", "event: job"]
+
+
+def test_a_watcher_of_a_waiting_job_is_told_its_place(watch: Watch, store: SqlStore) -> None:
+    async def run() -> None:
+        with store.write() as tx:
+            tx.jobs.add(job("job-2"))
+        events = watch("job-2", "")
+        first = (await soon(anext(events))).job
+        assert (first.queue.position, first.queue.reason) == (1, "Every CPU slot is taken (1).")
+        with store.write() as tx:
+            tx.jobs.update(job("job-2").started(NOW, LATER))
+        then = (await soon(anext(events))).job
+        assert (then.attempt, then.HasField("queue")) == (1, False)
+
+    asyncio.run(run())
 
 
 def test_a_job_that_is_deleted_meanwhile_is_not_found(watch: Watch, store: SqlStore) -> None:
@@ -93,7 +130,7 @@ def test_a_service_that_ends_says_so_to_its_watchers(watch: Watch, store: SqlSto
     """Over HTTP, 200 has been said by then: the error is an event."""
 
     async def run() -> list[HttpBody]:
-        change(store, job().started(NOW), range(1, 2))
+        change(store, running(), range(1, 2))
         watch.draining.set()
         with pytest.raises(Unavailable):
             await all_of(watch("job-1", ""))

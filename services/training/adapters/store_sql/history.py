@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from services.training.adapters.store_sql.statements import insert
 from services.training.adapters.store_sql.tables import job_history
 from services.training.application.ports import Entry
-from services.training.domain.job import JobEvent, Level, MetricPoint
+from services.training.domain.history import JobEvent, Level, MetricPoint
 
 POINT, EVENT = "point", "event"
 

@@ -11,7 +11,8 @@ from services.training.adapters.store_sql import documents, history
 from services.training.adapters.store_sql.statements import by_key, document, newest
 from services.training.adapters.store_sql.tables import job_sources, jobs
 from services.training.application.ports import Entry, Fenced, Page
-from services.training.domain.job import ENDED, LIVE, Device, Job, JobEvent, JobState, MetricPoint
+from services.training.domain.history import JobEvent, MetricPoint
+from services.training.domain.job import ENDED, LIVE, Device, Job, JobState
 from services.training.domain.schedule import Standing
 
 _UNENDED = [state for state in JobState if state not in ENDED]

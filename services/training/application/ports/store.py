@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from services.training.domain.dataset import Dataset, Version
-from services.training.domain.job import Job, JobEvent, JobState, MetricPoint
+from services.training.domain.history import JobEvent, MetricPoint
+from services.training.domain.job import Job, JobState
 from services.training.domain.model import Model
 from services.training.domain.schedule import Standing
 from services.training.domain.upload import Upload

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from services.training.domain.job import Checkpoint, Device, JobEvent, JobSpec, MetricPoint
+from services.training.domain.history import JobEvent, MetricPoint
+from services.training.domain.job import Checkpoint, Device, JobSpec
 from services.training.domain.model import Feature
 
 

@@ -1,0 +1,202 @@
+"""Jobs, their history and their settings, between protobuf messages and the domain; pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import grpc
+from google.rpc import status_pb2
+from mlapi.training.v1 import algorithm_pb2, job_pb2, job_service_pb2
+
+from services.chassis.errors import AppError, invalid_fields
+from services.chassis.status import to_status
+from services.training.application.create_job import JobRequest
+from services.training.application.jobs import cursor_of
+from services.training.domain.history import JobEvent, MetricPoint
+from services.training.domain.hyperparameters import ALGORITHMS, Hyperparameters
+from services.training.domain.job import (
+    DEFAULT_MAX_ATTEMPTS,
+    Checkpoint,
+    Device,
+    Job,
+    JobError,
+    JobState,
+    Task,
+)
+from services.training.domain.schedule import Place
+from services.training.rpc.mapping import TASK_NUMBERS, timestamp
+
+_TASKS = {number: task for task, number in TASK_NUMBERS.items()}
+_DEVICES = {job_pb2.CPU: Device.CPU, job_pb2.GPU: Device.GPU}
+_DEVICE_NUMBERS = {device: number for number, device in _DEVICES.items()}
+_ALGORITHMS: dict[str, Any] = {
+    name: getattr(algorithm_pb2, kind.__name__) for name, kind in ALGORITHMS.items()
+}
+# So little of an attempt tells nothing about the rest.
+_LEAST_PROGRESS = 0.01
+
+
+def job_request(message: job_service_pb2.CreateJobRequest, tenant: str) -> JobRequest:
+    """What a caller asks for; the use case checks it."""
+    split = message.split
+    given = {
+        name: getattr(split, name)
+        for name in ("validation_fraction", "test_fraction")
+        if split.HasField(name)
+    }
+    return JobRequest(
+        dataset_id=message.dataset_id,
+        target=message.target,
+        task=_task(message.task),
+        hyperparameters=_hyperparameters(message),
+        seed=message.seed,
+        validation_dataset_id=message.validation_dataset_id,
+        test_dataset_id=message.test_dataset_id,
+        display_name=message.display_name,
+        dataset_version=message.dataset_version,
+        warm_start_model_id=message.warm_start_model_id,
+        device=_device(message.device),
+        priority=message.priority,
+        max_attempts=message.max_attempts or DEFAULT_MAX_ATTEMPTS,
+        time_limit=message.time_limit_seconds,
+        tenant=tenant,
+        **given,
+    )
+
+
+def _device(number: job_pb2.Device.ValueType) -> Device | None:
+    if number and number not in _DEVICES:
+        raise invalid_fields({"device": f"{number} is no device"})
+    return _DEVICES.get(number)
+
+
+def _task(number: job_pb2.Task.ValueType) -> Task | None:
+    if number and number not in _TASKS:
+        raise invalid_fields({"task": f"{number} is no task"})
+    return _TASKS.get(number)
+
+
+def _hyperparameters(message: job_service_pb2.CreateJobRequest) -> Hyperparameters | None:
+    """The chosen algorithm with defaults for what is not set."""
+    name = message.WhichOneof("algorithm")
+    if name is None:
+        return None
+    values = {
+        field.name: tuple(value) if field.is_repeated else value
+        for field, value in getattr(message, name).ListFields()
+    }
+    params: Hyperparameters = ALGORITHMS[name](**values)
+    return params
+
+
+def algorithm(params: Hyperparameters) -> dict[str, Any]:
+    """The oneof member for `params`, as keyword of a message that has it."""
+    return {params.name: _ALGORITHMS[params.name](**vars(params))}
+
+
+def job(item: Job, place: Place | None = None) -> job_pb2.Job:
+    """A job on the wire. place: where it waits, if it does."""
+    spec, usage = item.spec, item.usage
+    return job_pb2.Job(
+        job_id=item.job_id,
+        display_name=item.display_name,
+        dataset_id=spec.train.dataset_id,
+        dataset_sha256=spec.train.sha256,
+        dataset_version=spec.train.version,
+        warm_start_model_id=spec.warm_start_model_id,
+        device=_DEVICE_NUMBERS[spec.device],
+        priority=item.priority,
+        tenant=item.tenant,
+        max_attempts=spec.max_attempts,
+        time_limit_seconds=spec.time_limit,
+        target=spec.target,
+        task=TASK_NUMBERS[spec.task],
+        seed=spec.seed,
+        split=job_pb2.Split(validation_fraction=spec.validation_fraction, test_fraction=spec.test_fraction),
+        validation_dataset_id=spec.validation.dataset_id if spec.validation else "",
+        test_dataset_id=spec.test.dataset_id if spec.test else "",
+        state=job_pb2.Job.State.Value(item.state),
+        progress=item.progress,
+        validation_metrics=item.validation_metrics,
+        test_metrics=item.test_metrics,
+        model_id=item.model_id,
+        usage=job_pb2.Usage(
+            wall_seconds=usage.wall_seconds,
+            cpu_seconds=usage.cpu_seconds,
+            gpu_seconds=usage.gpu_seconds,
+            samples=usage.samples,
+        ),
+        error=_error(item.error, item.job_id) if item.error else None,
+        attempt=item.attempt,
+        step=item.step,
+        estimated_end_time=timestamp(estimated_end(item)),
+        queue=job_pb2.QueuePlace(position=place.position, reason=place.reason) if place else None,
+        checkpoints=[_checkpoint(one) for one in item.checkpoints],
+        create_time=timestamp(item.create_time),
+        start_time=timestamp(item.start_time),
+        end_time=timestamp(item.end_time),
+        update_time=timestamp(item.update_time),
+        **algorithm(spec.hyperparameters),
+    )
+
+
+def estimated_end(item: Job) -> datetime | None:
+    """When it will have ended if the rest takes as long for each part as the current attempt did so far."""
+    done = item.progress - item.attempt_progress
+    if item.state is not JobState.RUNNING or item.attempt_time is None or done < _LEAST_PROGRESS:
+        return None
+    seconds = (item.update_time - item.attempt_time).total_seconds()
+    return item.update_time + timedelta(seconds=seconds * (1 - item.progress) / done)
+
+
+def _checkpoint(item: Checkpoint) -> job_pb2.Checkpoint:
+    return job_pb2.Checkpoint(
+        name=item.name,
+        attempt=item.attempt,
+        step=item.step,
+        progress=item.progress,
+        byte_count=item.byte_count,
+        manifest_sha256=item.manifest_sha256,
+        score=item.score,
+        create_time=timestamp(item.time),
+    )
+
+
+def _error(error: JobError, job_id: str) -> status_pb2.Status:
+    raised = AppError(error.reason, error.message, job_id=job_id)
+    status = to_status(raised)
+    status.code = grpc.StatusCode[error.code].value[0]
+    return status
+
+
+def job_state(number: job_pb2.Job.State.ValueType) -> JobState | None:
+    """A filter's state; None for none."""
+    if number not in job_pb2.Job.State.values():
+        raise invalid_fields({"state": f"{number} is no state"})
+    return JobState(job_pb2.Job.State.Name(number)) if number else None
+
+
+def point(item: MetricPoint) -> job_pb2.MetricPoint:
+    """A metric point on the wire."""
+    return job_pb2.MetricPoint(
+        cursor=cursor_of(item),
+        attempt=item.attempt,
+        step=item.step,
+        progress=item.progress,
+        values=item.values,
+        time=timestamp(item.time),
+    )
+
+
+def event(item: JobEvent) -> job_pb2.JobEvent:
+    """An event on the wire."""
+    return job_pb2.JobEvent(
+        cursor=cursor_of(item),
+        attempt=item.attempt,
+        level=job_pb2.JobEvent.Level.Value(item.level),
+        type=item.kind,
+        message=item.message,
+        data=item.data,
+        time=timestamp(item.time),
+    )
