@@ -11,12 +11,13 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.training.adapters.ingest import ingest
+from services.training.adapters.ingest import FileIngest
 from services.training.adapters.ingest.batches import Batches
 from services.training.adapters.ingest.csv_file import inferred, settled
 from services.training.adapters.ingest.csv_header import read_header
 from services.training.adapters.ingest.csv_notation import NULLS
-from services.training.domain.dataset import BadContent
+from services.training.adapters.ingest.csv_text import Text
+from services.training.domain.dataset import BadContent, Reading
 
 # Small enough that a dozen rows take several blocks.
 BLOCK_BYTES = 256
@@ -61,7 +62,8 @@ def content(data: bytes) -> list[list[object]] | BadContent:
         source, destination = Path(folder, "source"), Path(folder, "arrow")
         source.write_bytes(data)
         try:
-            ingest(source, "text/csv", destination, sha256="", block_bytes=BLOCK_BYTES)
+            files = FileIngest(BLOCK_BYTES)
+            files.read(source, files.recognise(source, Reading("text/csv")), destination, sha256="")
         except BadContent as refusal:
             assert not destination.exists()
             return refusal
@@ -90,10 +92,11 @@ def test_both_ways_of_reading_agree(table: list[list[str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "source")
         source.write_bytes(written(table))
-        header = read_header(source, BLOCK_BYTES)
-        slow = _read(settled(source, header, BLOCK_BYTES))
+        text = Text(source, block_bytes=BLOCK_BYTES)
+        header = read_header(text)
+        slow = _read(settled(text, header))
         try:
-            fast = _read(inferred(source, header, BLOCK_BYTES))
+            fast = _read(inferred(text, header))
         except pa.ArrowException:
             return
         assert fast == slow

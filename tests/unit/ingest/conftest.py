@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+import pyarrow as pa
 import pytest
 
-from services.training.adapters.ingest import ingest, read_table
+from services.training.adapters.ingest import FileIngest, read_table
 from services.training.compute.table import Categories
-from services.training.domain.dataset import BadContent, Content
+from services.training.domain.dataset import BadContent, Content, Reading
 
 Ingest: TypeAlias = Callable[..., Content]
 Refuse: TypeAlias = Callable[..., BadContent]
@@ -26,10 +27,12 @@ def ingested(tmp_path: Path, arrow: Path) -> Ingest:
     """Ingests bytes into `arrow`, in blocks small enough that a few dozen rows take several."""
     arrow.parent.mkdir()
 
-    def run(data: bytes, content_type: str = "text/csv", block_bytes: int = 512) -> Content:
+    def run(data: bytes, asked: str | Reading = "text/csv", block_bytes: int = 512) -> Content:
         source = tmp_path / "source"
         source.write_bytes(data)
-        return ingest(source, content_type, arrow, sha256="of the source", block_bytes=block_bytes)
+        files = FileIngest(block_bytes)
+        reading = files.recognise(source, asked if isinstance(asked, Reading) else Reading(asked))
+        return files.read(source, reading, arrow, sha256="of the source")
 
     return run
 
@@ -38,11 +41,22 @@ def ingested(tmp_path: Path, arrow: Path) -> Ingest:
 def refused(ingested: Ingest, arrow: Path) -> Refuse:
     """Ingests bytes that must be refused without a trace."""
 
-    def run(data: bytes, content_type: str = "text/csv", block_bytes: int = 512) -> BadContent:
+    def run(data: bytes, asked: str | Reading = "text/csv", block_bytes: int = 512) -> BadContent:
         with pytest.raises(BadContent) as caught:
-            ingested(data, content_type, block_bytes)
+            ingested(data, asked, block_bytes)
         assert list(arrow.parent.iterdir()) == []
         return caught.value
+
+    return run
+
+
+@pytest.fixture
+def stored(arrow: Path) -> Callable[[], pa.Table]:
+    """What was written."""
+
+    def run() -> pa.Table:
+        with pa.OSFile(str(arrow), "rb") as file:
+            return pa.ipc.open_file(file).read_all()
 
     return run
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from services.training.adapters.ingest import ingest, read_table
-from services.training.domain.dataset import Column, ColumnType
+from services.training.adapters.ingest import FileIngest, read_table
+from services.training.domain.dataset import Column, ColumnType, Reading
 
 INTEGER, FLOAT, BOOLEAN, TEXT, TIMESTAMP = ColumnType
 
@@ -136,4 +136,4 @@ def test_a_new_version_replaces_the_old_one_only_when_it_is_good(ingested, arrow
 
 def test_a_missing_file_is_not_bad_content(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        ingest(tmp_path / "none", "text/csv", tmp_path / "out", sha256="")
+        FileIngest().read(tmp_path / "none", Reading("text/csv"), tmp_path / "out", sha256="")

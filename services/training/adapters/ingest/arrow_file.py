@@ -8,20 +8,17 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
-
 
 @contextlib.contextmanager
-def arrow_file(destination: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchFileWriter]:
-    """A writer for an uncompressed Arrow IPC file, in place at `destination` when the block ends well.
+def durable(destination: Path) -> Iterator[Path]:
+    """A path to write to, in place at `destination` when the block ends well.
 
     The file is fsynced before it is renamed over whatever was there. When the block raises, nothing is left
     behind and `destination` is as it was. Raises OSError when the disk does.
     """
     partial = destination.with_name(f".{destination.name}.{uuid.uuid4().hex}.partial")
     try:
-        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            yield writer
+        yield partial
         _sync(partial)
         partial.replace(destination)
         _sync(destination.parent)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from services.training.adapters.ingest.asked import check_asked
 from services.training.adapters.ingest.csv_records import records
+from services.training.adapters.ingest.csv_text import Text
 from services.training.domain.dataset import BadContent
 
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -24,25 +25,26 @@ class Header:
     end: int
 
 
-def read_header(source: Path, limit: int) -> Header:
-    """The header of a CSV file, in at most `limit` bytes; blank lines and a UTF-8 mark before it are skipped.
+def read_header(text: Text) -> Header:
+    """The header of a file, in at most `block_bytes`; blank lines and a UTF-8 mark before it are skipped.
 
     Raises BadContent EMPTY_FILE, NOT_UTF8, NUL_BYTE, UNCLOSED_QUOTE, ROW_TOO_LONG, FIELD_TOO_LONG,
-    UNNAMED_COLUMN or DUPLICATE_COLUMN.
+    UNNAMED_COLUMN, DUPLICATE_COLUMN or UNKNOWN_COLUMN.
     """
-    with source.open("rb") as file:
+    with text.open() as file:
         mark = file.read(len(_UTF8_MARK))
-        if mark.startswith(_UTF16_MARKS):
-            raise BadContent("NOT_UTF8", "The file is UTF-16; save it as UTF-8.", row=1)
-        start = len(_UTF8_MARK) if mark == _UTF8_MARK else 0
-        file.seek(start)
-        record = next(records(file, limit), None)
+    if mark.startswith(_UTF16_MARKS):
+        raise BadContent("NOT_UTF8", "The file is UTF-16; save it as UTF-8.", row=1)
+    start = len(_UTF8_MARK) if mark == _UTF8_MARK else 0
+    with text.open(start) as file:
+        record = next(records(file, text.block_bytes, text.delimiter), None)
     if record is None:
         raise BadContent("EMPTY_FILE", "The file is empty.")
     names = tuple(record.text(position) for position in range(len(record.fields)))
     if not record.closed:
         raise BadContent("UNCLOSED_QUOTE", "A quote in the header is never closed.", row=record.line)
     check_names(names, record.line)
+    check_asked(text.types, names)
     return Header(names, record.line, start, start + record.end)
 
 

@@ -67,18 +67,54 @@ NOTATIONS = (
 )
 
 
+_ZONED = r"(Z|[+-]\d\d(:?\d\d)?)$"
+
+
+def _instants(strings: Any) -> Any:
+    """Points in time, with and without a zone; dates, seconds and fractions side by side."""
+    for notation in NOTATIONS:
+        if notation.kind is ColumnType.TIMESTAMP and notation.fits(strings):
+            return pc.cast(notation.parse(strings), pa.timestamp("us"), safe=False)
+    strings = pc.utf8_trim(strings, characters=" \t")
+    # A date ends like a zone of hours; only a time of day, after a colon, has one.
+    timed = pc.match_substring(strings, ":")
+    zoned = pc.fill_null(pc.and_(timed, pc.match_substring_regex(strings, _ZONED)), False)
+    plain = _fraction(pc.if_else(zoned, None, strings), None)
+    return pc.coalesce(plain, _fraction(pc.if_else(zoned, strings, None), "UTC"))
+
+
+def _fraction(strings: Any, zone: str | None) -> Any:
+    try:
+        array = pc.cast(strings, pa.timestamp("us", zone))
+    except pa.ArrowInvalid:
+        array = pc.cast(strings, pa.timestamp("ns", zone))
+    return pc.cast(array, pa.timestamp("us"), safe=False)
+
+
+# How a column is read whose type was asked for.
+ASKED = {
+    ColumnType.INTEGER: NOTATIONS[0],
+    ColumnType.FLOAT: FLOAT,
+    ColumnType.BOOLEAN: NOTATIONS[1],
+    ColumnType.TEXT: TEXT,
+    ColumnType.TIMESTAMP: Notation(ColumnType.TIMESTAMP, _instants),
+}
+
+
 class Settling:
     """Finds the first notation that fits every value of a column; feed it every batch, as strings."""
 
-    def __init__(self) -> None:
-        self._fitting: tuple[Notation, ...] = NOTATIONS
-        self._empty = True
+    def __init__(self, notations: tuple[Notation, ...] = NOTATIONS) -> None:
+        self._fitting = notations
+        self._empty = notations is NOTATIONS
 
     def add(self, strings: Any) -> None:
-        """Takes a batch."""
+        """Takes a batch. Raises ArrowInvalid when no notation is left; while TEXT is one, there is."""
         self._empty = self._empty and strings.null_count == len(strings)
         self._fitting = tuple(notation for notation in self._fitting if notation.fits(strings))
+        if not self._fitting:
+            raise pa.ArrowInvalid("a value is not of the type asked for")
 
     def notation(self) -> Notation:
-        """The notation; FLOAT for a column without values."""
+        """The notation; FLOAT for a column without values whose type is to be found out."""
         return FLOAT if self._empty else self._fitting[0]

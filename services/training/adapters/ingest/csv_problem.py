@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from itertools import islice
+
+import pyarrow as pa
 
 from services.training.adapters.ingest.csv_header import Header
+from services.training.adapters.ingest.csv_notation import ASKED
 from services.training.adapters.ingest.csv_records import MAX_FIELD_BYTES, Record, records
-from services.training.domain.dataset import BadContent
+from services.training.adapters.ingest.csv_text import Text
+from services.training.domain.dataset import BadContent, ColumnType
+
+# Values are tried in their asked type this many at a time, which takes a tenth of the time of one by one.
+_RECORDS_AT_ONCE = 1024
+_SHOWN_CHARACTERS = 40
 
 
-def problem(source: Path, header: Header, limit: int, error: Exception) -> BadContent:
-    """The first thing wrong with the records of `source`; UNREADABLE, in the words of `error`, when the
-    file looks right record by record.
-
-    limit: the most bytes a record may have.
+def problem(text: Text, header: Header, error: Exception) -> BadContent:
+    """The first thing wrong with the records of a file; UNREADABLE, in the words of `error`, when the file
+    looks right record by record. A value of the wrong type is told after broken records that follow soon.
     """
-    with source.open("rb") as file:
-        file.seek(header.start)
-        try:
-            for record in records(file, limit):
-                _check(record, header.names)
-        except BadContent as found:
-            return found
+    try:
+        with text.open(header.start) as file:
+            found = _checked(records(file, text.block_bytes, text.delimiter), header)
+            next(found, None)
+            while some := list(islice(found, _RECORDS_AT_ONCE)):
+                _check_types(some, text, header)
+    except BadContent as bad:
+        return bad
     return BadContent("UNREADABLE", f"The file cannot be read as CSV: {str(error).splitlines()[0]}")
+
+
+def _checked(found: Iterator[Record], header: Header) -> Iterator[Record]:
+    for record in found:
+        _check(record, header.names)
+        yield record
 
 
 def _check(record: Record, names: tuple[str, ...]) -> None:
@@ -40,6 +54,29 @@ def _check(record: Record, names: tuple[str, ...]) -> None:
         if len(field) > MAX_FIELD_BYTES:
             message = f"Line {record.line}, column {name!r} has more than {MAX_FIELD_BYTES:,} bytes."
             raise BadContent("FIELD_TOO_LONG", message, row=record.line, column=name)
+
+
+def _check_types(some: list[Record], text: Text, header: Header) -> None:
+    """Raises BadContent TYPE_MISMATCH for the first value that is not written as its asked type is."""
+    found: list[BadContent] = []
+    for position, name in enumerate(header.names):
+        if kind := text.types.get(name):
+            found.extend(islice(_mismatches(some, position, name, kind, text.nulls), 1))
+    if found:
+        raise min(found, key=lambda bad: bad.row or 0)
+
+
+def _mismatches(
+    some: list[Record], position: int, name: str, kind: ColumnType, nulls: tuple[str, ...]
+) -> Iterator[BadContent]:
+    values = [record.text(position, name) for record in some]
+    cells = [None if value in nulls else value for value in values]
+    if ASKED[kind].fits(pa.array(cells, pa.string())):
+        return
+    for record, cell in zip(some, cells, strict=True):
+        if not ASKED[kind].fits(pa.array([cell], pa.string())):
+            message = f"Line {record.line}, column {name!r}: {repr(cell)[:_SHOWN_CHARACTERS]} is not {kind}."
+            yield BadContent("TYPE_MISMATCH", message, row=record.line, column=name)
 
 
 def _unclosed(record: Record, names: tuple[str, ...]) -> BadContent:

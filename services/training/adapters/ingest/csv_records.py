@@ -40,14 +40,14 @@ class Record:
         return value
 
 
-def records(stream: BinaryIO, limit: int) -> Iterator[Record]:
+def records(stream: BinaryIO, limit: int, delimiter: str = ",") -> Iterator[Record]:
     """The records of `stream` in order, blank lines left out.
 
     Raises BadContent ROW_TOO_LONG when one has more than `limit` bytes, FIELD_TOO_LONG when a field has more
     than MAX_FIELD_BYTES, and UNCLOSED_QUOTE when it has them because it ran over the ends of lines.
     """
     lines = _Lines(stream, limit)
-    reader = csv.reader(lines)
+    reader = csv.reader(lines, delimiter=delimiter)
     while True:
         lines.begin_record()
         try:

@@ -28,6 +28,11 @@ _LISTED_BELOW = {
     ColumnType.INTEGER: LOW_CARDINALITY + 1,
 }
 
+# With its type, since finding that out takes longer than adding it.
+_ZERO = pa.scalar(0.0, pa.float64())
+# Counted values of one column that are not merged yet take no more than this.
+_MERGED_BYTES = 1 << 18
+
 
 class Profiler:
     """The profile of one column; feed it every batch, in any order.
@@ -51,13 +56,26 @@ class Profiler:
         self._occurrences.add(present)
         if self._numeric:
             self._distinct.add(present)
-            self._moments.add(numbers(present))
+            self._moments.add(_doubles(present))
 
     def profile(self) -> ColumnProfile:
         """What has been seen so far."""
         distinct = self._distinct.count() if self._numeric else self._occurrences.count
         statistics = self._moments.statistics()
         return ColumnProfile(self._count, self._null_count, distinct, *statistics, self._occurrences.top())
+
+
+def _doubles(present: Any) -> npt.NDArray[np.float64]:
+    """As `numbers`, of an array without nulls, and in a third of the time."""
+    if not len(present):
+        return np.empty(0)
+    is_time = pa.types.is_timestamp(present.type)
+    if is_time:
+        present = present.view(pa.int64())
+    elif pa.types.is_boolean(present.type):
+        present = present.cast(pa.int8())
+    values = np.asarray(np.from_dlpack(present), dtype=np.float64)
+    return values / 1e6 if is_time else values
 
 
 def numbers(array: Any) -> npt.NDArray[np.float64]:
@@ -120,7 +138,7 @@ class Distinct:
         if self._full or not len(array):
             return
         # Adding zero makes one value of 0.0 and -0.0.
-        self._seen.append(pc.unique(pc.add(array, 0.0) if pa.types.is_floating(array.type) else array))
+        self._seen.append(pc.unique(pc.add(array, _ZERO) if pa.types.is_floating(array.type) else array))
         self._length += len(self._seen[-1])
         if self._length >= DISTINCT_CAP * 3 // 2:
             self._merge()
@@ -143,37 +161,57 @@ class Occurrences:
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
-        self._counts: dict[Any, int] = {}
+        self._counted: list[Any] = []
+        self._length = 0
+        self._long: set[bytes] = set()
         self._full = cap == 0
 
     @property
     def count(self) -> int:
         """Distinct values seen; `cap` means that many or more."""
-        return self._cap if self._full else len(self._counts)
+        self._merge()
+        return self._cap if self._full else self._length + len(self._long)
 
     def add(self, array: Any) -> None:
         """Takes a batch without nulls."""
-        if self._full:
+        if self._full or not len(array):
             return
         counted = pc.value_counts(array)
-        if len(counted) < self._cap:
-            for value, n in zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True):
-                key = _key(value)
-                self._counts[key] = self._counts.get(key, 0) + n
-        if len(counted) >= self._cap or len(self._counts) >= self._cap:
-            self._full, self._counts = True, {}
+        values, counts = counted.field(0), counted.field(1)
+        if len(values) < self._cap and pa.types.is_string(values.type):
+            values, counts = self._without_long(values, counts)
+        self._counted.append(pa.table({"value": values, "count": counts}))
+        self._length += len(values)
+        # Text is merged at once when there is much of it: a value may have a kilobyte, and there are 10,000.
+        if self._length >= 2 * self._cap or values.nbytes > _MERGED_BYTES:
+            self._merge()
+
+    def _without_long(self, values: Any, counts: Any) -> tuple[Any, Any]:
+        """Long text is remembered by its digest, so that 10,000 long values stay small."""
+        long = pc.greater(pc.utf8_length(values), pa.scalar(TOP_VALUE_LENGTH))
+        if not pc.any(long).as_py():
+            return values, counts
+        for value in values.filter(long).to_pylist():
+            self._long.add(hashlib.blake2b(value.encode(), digest_size=16).digest())
+        short = pc.invert(long)
+        return values.filter(short), counts.filter(short)
+
+    def _merge(self) -> None:
+        if len(self._counted) > 1:
+            together = pa.concat_tables(self._counted).group_by("value", use_threads=False)
+            merged = together.aggregate([("count", "sum")]).rename_columns(["value", "count"])
+            self._counted, self._length = [merged], merged.num_rows
+        if self._length + len(self._long) >= self._cap:
+            self._counted, self._length, self._long, self._full = [], 0, set(), True
 
     def top(self) -> tuple[tuple[str, int], ...]:
         """The most frequent values as text, most frequent first, ties by text; none once there are `cap`."""
-        listed = ((_text(value), n) for value, n in self._counts.items() if not isinstance(value, bytes))
+        self._merge()
+        if not self._counted:
+            return ()
+        values, counts = (column.to_pylist() for column in self._counted[0].columns)
+        listed = ((_text(value), n) for value, n in zip(values, counts, strict=True))
         return tuple(heapq.nsmallest(TOP_VALUES, listed, key=lambda item: (-item[1], item[0])))
-
-
-def _key(value: Any) -> Any:
-    # Long text is remembered by its digest, so that 10,000 long values stay small.
-    if isinstance(value, str) and len(value) > TOP_VALUE_LENGTH:
-        return hashlib.blake2b(value.encode(), digest_size=16).digest()
-    return value
 
 
 def _text(value: Any) -> str:
