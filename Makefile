@@ -38,9 +38,15 @@ FAST := unit contract integration fuzz architecture e2e
 test: setup gateway/api.pb ## Every test that needs no GPU and no provider key
 	@$(PY) -m pytest $(addprefix tests/,$(FAST))
 
-.PHONY: $(addprefix test-,$(TEST_FOLDERS))
-$(addprefix test-,$(TEST_FOLDERS)): test-%: setup gateway/api.pb
+FOLDER_TESTS := $(addprefix test-,$(filter-out faults,$(TEST_FOLDERS)))
+.PHONY: $(FOLDER_TESTS)
+$(FOLDER_TESTS): test-%: setup gateway/api.pb
 	@$(PY) -m pytest tests/$*
+
+.PHONY: faults test-faults
+faults: setup gateway/api.pb ## Kill, freeze and starve real processes; FAULTS=long takes its time
+	@ls tests/faults/test_*.py | xargs -P 3 -n 2 $(PY) -m pytest
+test-faults: faults
 
 .PHONY: check
 check: setup gateway/api.pb ## Formatter, linter, types, imports, protos, edge; fails on a dirty tree
@@ -61,8 +67,20 @@ bench-edge: setup gateway/api.pb ## The edge beside an empty handler, Envoy alon
 bench-upload: setup gateway/api.pb ## A gigabyte of CSV through the edge: seconds, hash, memory
 	@$(PY) bench/upload.py
 
+.PHONY: bench-writers
+bench-writers: setup ## 32 writers on one SQLite file, beside SQLite's own way to wait
+	@$(PY) bench/writers.py
+
+.PHONY: bench-ingest
+bench-ingest: setup ## Files into Arrow, beside pyarrow's own readers: speed and memory
+	@$(PY) bench/ingest.py
+
+.PHONY: bench-large
+bench-large: setup ## A CSV of 6 GB trains within 2 GB of memory
+	@$(PY) -m bench.large
+
 .PHONY: bench
-bench: bench-edge bench-upload ## Every benchmark, each beside its peer
+bench: bench-edge bench-upload bench-writers bench-ingest ## Every benchmark, each beside its peer
 
 ##@ Change
 PROTOS := $(shell find protos/mlapi -name '*.proto')

@@ -31,8 +31,9 @@ from services.training.adapters import migrations
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.ports import Store
 from services.training.domain.dataset import ColumnType
+from services.training.domain.history import MetricPoint
 from services.training.domain.hyperparameters import Mlp
-from services.training.domain.job import Job, JobSpec, JobState, MetricPoint, Source, Task
+from services.training.domain.job import Job, JobSpec, JobState, Source, Task
 
 RESULTS = Path(__file__).parent / "results" / "writers.json"
 # Name → processes, and writing threads in each.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from services.chassis.settings import Port, ServiceSettings
 from services.training.application.reconcile import Limits
@@ -17,6 +17,8 @@ from services.training.domain.job import Device
 
 # BLAS threads that spin against each other cost tenfold; a slot is one core's worth.
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+LEAST_MEMORY_BYTES = 256 << 20
 
 
 class TrainingSettings(ServiceSettings):
@@ -32,6 +34,14 @@ class TrainingSettings(ServiceSettings):
     training_grace_seconds: float = Field(3.0, ge=0)  # what an attempt gets to stop by itself
     training_checkpoint_seconds: float = Field(10.0, ge=0)  # between two checkpoints
     training_memory_bytes: int = Field(0, ge=0)  # most memory of an attempt; 0 for no limit
+
+    @field_validator("training_memory_bytes")
+    @classmethod
+    def _enough(cls, value: int) -> int:
+        """Refuses what a process of Python does not even start in."""
+        if 0 < value < LEAST_MEMORY_BYTES:
+            raise ValueError(f"an attempt needs {LEAST_MEMORY_BYTES} bytes at the least")
+        return value
 
     def slots(self) -> Mapping[Device, int]:
         """Attempts at once on each kind of device; the first is what a job gets that does not choose."""

@@ -172,9 +172,12 @@ def test_only_what_is_named_is_kept(artifacts: Artifacts, tmp_path: Path) -> Non
         save(artifacts, f"1-{step}")
     other = save(artifacts, "1-1", "job-2")
     (tmp_path / "jobs" / "job-1" / "checkpoints" / ".half").mkdir()
+    later = tmp_path / "jobs" / "job-1" / "checkpoints" / ".2-9.half"
+    later.mkdir()
+    save(artifacts, "2-8")
     artifacts.keep_checkpoints("job-1", 1, ["1-1", "1-3", "never written"])
-    assert names(tmp_path) == ["1-1", "1-3"]
-    artifacts.keep_checkpoints("job-1", 1, [])
+    assert names(tmp_path) == [".2-9.half", "1-1", "1-3", "2-8"]
+    artifacts.keep_checkpoints("job-1", 2, [])
     assert names(tmp_path) == []
     assert artifacts.load_checkpoint("job-2", "1-1", other.manifest_sha256)
     artifacts.keep_checkpoints("none", 1, [])  # no effect

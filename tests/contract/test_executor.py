@@ -91,6 +91,18 @@ def test_a_polite_cancel_lets_the_attempt_finish(start: Start, tmp_path: Path) -
     assert "goodbye" in (tmp_path / "job-1-2.log").read_text()
 
 
+def test_one_that_stands_still_is_told_from_one_that_works(start: Start, tmp_path: Path) -> None:
+    executor, handle = start(f"{SAY_READY}{SLEEP}")
+    ready(tmp_path)
+    assert not executor.frozen(handle)
+    os.kill(pid_of(handle), signal.SIGSTOP)
+    until(lambda: executor.frozen(handle))
+    executor.cancel(handle, force=True)
+    until(lambda: not executor.alive(handle))
+    assert not executor.frozen(handle)
+    assert not executor.frozen("")
+
+
 def test_a_forced_cancel_ends_one_that_does_not_listen(start: Start, tmp_path: Path) -> None:
     executor, handle = start(STUBBORN)
     ready(tmp_path)

@@ -41,7 +41,7 @@ def weights(rest: httpx.Client, model_id: str) -> str:
 
 
 def test_a_cancelled_job_is_resumed_to_the_very_same_weights(rest: httpx.Client) -> None:
-    body = {"mlp": {"max_epochs": 30, "early_stopping_patience": 1000}, "seed": 3}
+    body = {"mlp": {"max_epochs": 60, "batch_size": 16, "early_stopping_patience": 1000}, "seed": 3}
     whole = train(rest, dataset_id="lives", target="kind", **body)
     job_id = create(rest, **body)
     until_step(rest, job_id, 1)
@@ -73,7 +73,7 @@ def test_a_cancelled_job_is_resumed_to_the_very_same_weights(rest: httpx.Client)
 
 
 def test_a_time_limit_ends_a_job_that_can_be_resumed_with_another(rest: httpx.Client) -> None:
-    job_id = create(rest, mlp=ENDLESS, time_limit_seconds=1.5)
+    job_id = create(rest, mlp=ENDLESS, time_limit_seconds=2)
     ended = watch(rest, job_id)[-1][1]
     assert ended["state"] == "FAILED"
     assert ended["error"]["details"][0]["reason"] == "TIME_LIMIT_EXCEEDED"

@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 from threading import Event
 from unittest.mock import patch
 
@@ -28,6 +29,7 @@ from services.training.application import courier, reconcile, run_attempt
 from services.training.application.attempt_loop import AttemptLoop, Signs
 from services.training.application.courier import Courier
 from services.training.application.jobs import Jobs
+from services.training.application.losses import EXIT_ENVIRONMENT
 from services.training.application.ports import Fenced, Learned, Page, Slot
 from services.training.application.reconcile import Limits, Reconciler
 from services.training.application.run_attempt import Pace, RunAttempt, insist, why
@@ -37,11 +39,24 @@ from tests.unit.training.samples import job, spec, sqlite_store
 from tests.unit.training.stand_ins import HandClock, Outage, Processes, Pupil
 
 LIMITS = Limits(start=10, lease=15, progress=40, grace=3)
-SLOTS = {Device.CPU: 2, Device.GPU: 1}
+SLOTS = {Device.CPU: 2, Device.GPU: 2}
 LEARNED = Learned(stopped=False, samples=1, arrays={"w": np.ones(1)})
 STOPPED = Learned(stopped=True, samples=1)
 GRACE = timedelta(seconds=LIMITS.grace)
 MOSTLY = st.sampled_from([True, True, True, False])
+FATES = ["finishes", "fails", "dies", "dies", "is stopped", "hangs", "is lost sight of"]
+# What happens when nobody looks, and how often.
+ORDINARY = {
+    "round": 6,
+    "train": 4,
+    "fate": 3,
+    "time": 2,
+    "out of sight": 2,
+    "cancel": 1,
+    "resume": 1,
+    "crash": 1,
+    "answer is lost": 1,
+}
 WHICH = st.integers(0, 1)  # of the two reconcilers
 MOST_JOBS = 6
 # A disk would take most of the time, and no part in this.
@@ -249,11 +264,16 @@ class Lives(RuleBasedStateMachine):
 
     # What callers do
 
-    @initialize(devices=st.lists(st.sampled_from(Device), min_size=2, max_size=3))
-    def begin_with_some(self, devices: list[Device]) -> None:
+    @initialize(
+        devices=st.lists(st.sampled_from(Device), min_size=2, max_size=5),
+        seed=st.integers(0, 2**32 - 1),
+        length=st.integers(0, 40),
+    )
+    def begin_with_some(self, devices: list[Device], seed: int, length: int) -> None:
         for device in devices:
             self.create(device, most=2, priority=0, tenant="a", limit=0)
         self.round(0, begin=True)
+        self.life_goes_on(seed, length)
 
     @precondition(lambda self: len(self.all()) < MOST_JOBS)
     @rule(
@@ -280,7 +300,9 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.ended)
     @rule(data=st.data())
     def resume(self, data: st.DataObject) -> None:
-        job_id = self.pick(data, self.ended)
+        self.resume_if_possible(self.pick(data, self.ended))
+
+    def resume_if_possible(self, job_id: str) -> None:
         with suppress(FailedPrecondition):
             self.jobs.resume(job_id, 0, "")
             del self.ended[job_id]
@@ -379,7 +401,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.at_work())
     @rule(
         data=st.data(),
-        fate=st.sampled_from(["finishes", "fails", "dies", "is stopped", "hangs", "is lost sight of"]),
+        fate=st.sampled_from(FATES),
         steps=st.integers(0, 2),
         exits=st.booleans(),
         lost=st.integers(0, 1),
@@ -387,13 +409,15 @@ class Lives(RuleBasedStateMachine):
     def process_meets_its_fate(
         self, data: st.DataObject, fate: str, steps: int, exits: bool, lost: int
     ) -> None:
+        self.befall(self.at_work()[self.pick(data, self.at_work())], fate, steps, exits, lost)
+
+    def befall(self, attempt: Attempt, fate: str, steps: int, exits: bool, lost: int) -> None:
         """steps: that it makes before, and has told nobody of.
 
         exits: at once when its job has ended; else it lingers. lost: answers of the store to that end.
         """
-        attempt = self.at_work()[self.pick(data, self.at_work())]
-        for _ in range(steps):
-            attempt.train(checkpoint=False)
+        for step in range(steps):
+            attempt.train(checkpoint=not step)
         match fate:
             case "finishes" | "fails":
                 self.outage.answers_lost = lost
@@ -408,7 +432,7 @@ class Lives(RuleBasedStateMachine):
                 self.unseen[attempt.handle] = attempt
                 self.processes.dies(attempt.handle, -9)
             case _:
-                self.processes.dies(attempt.handle, data.draw(st.sampled_from([1, -9, 78])))
+                self.processes.dies(attempt.handle, EXIT_ENVIRONMENT if lost else 1)
 
     @precondition(lambda self: self.unbegun())
     @rule(data=st.data())
@@ -426,7 +450,10 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.unseen)
     @rule(data=st.data(), ends=st.booleans())
     def one_out_of_sight_goes_on(self, data: st.DataObject, ends: bool) -> None:
-        attempt = self.unseen[self.pick(data, self.unseen)]
+        self.goes_on_out_of_sight(self.pick(data, self.unseen), ends)
+
+    def goes_on_out_of_sight(self, handle: str, ends: bool) -> None:
+        attempt = self.unseen[handle]
         if attempt.holds():
             return  # nobody has noticed yet: it is as good as any
         attempt.train(checkpoint=False)
@@ -436,6 +463,42 @@ class Lives(RuleBasedStateMachine):
             del self.unseen[attempt.handle]
 
     # What happens to all of them
+
+    @rule(seed=st.integers(0, 2**32 - 1), length=st.integers(1, 20))
+    def life_goes_on(self, seed: int, length: int) -> None:
+        """Many things, most of them ordinary; rules of their own would take Hypothesis much longer."""
+        chance = Random(seed)
+        for _ in range(length):
+            [what] = chance.choices(list(ORDINARY), list(ORDINARY.values()))
+            at_work = list(self.at_work().values())
+            match what:
+                case "round":
+                    self.round(chance.randrange(2), begin=chance.random() < 0.9)
+                case "train":
+                    self.processes_train(chance.randint(1, 3), chance.random() < 0.5, chance.random() < 0.7)
+                case "time":
+                    self.pass_time(chance.choice([2.4, 12.0, 24.0]), renewing=chance.random() < 0.9)
+                case "cancel":
+                    self.cancel_if_possible(chance.choice(self.all()).job_id)
+                case "resume" if self.ended:
+                    self.resume_if_possible(chance.choice(sorted(self.ended)))
+                case "crash":
+                    self.service_is_killed_around_a_start(
+                        chance.randrange(2), chance.choice(["before", "after"])
+                    )
+                case "answer is lost":
+                    self.outage.answers_lost = 1
+                    for attempt in at_work[:1]:
+                        attempt.train(checkpoint=True)
+                        attempt.send()
+                    self.round_whose_answer_is_lost(chance.randrange(2))
+                case "out of sight" if self.unseen:
+                    self.goes_on_out_of_sight(chance.choice(sorted(self.unseen)), chance.random() < 0.3)
+                case "fate" if at_work:
+                    lost = int(chance.random() < 0.2)
+                    one, fate = chance.choice(at_work), chance.choice(FATES)
+                    self.befall(one, fate, chance.randrange(3), chance.random() < 0.5, lost)
+            self.all_is_well()
 
     @rule(seconds=st.sampled_from([1.0, 4.0, 12.0, 24.0]), renewing=st.booleans())
     def time_passes(self, seconds: float, renewing: bool) -> None:
@@ -592,5 +655,5 @@ class Lives(RuleBasedStateMachine):
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=35, stateful_step_count=12, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

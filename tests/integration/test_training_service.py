@@ -45,7 +45,7 @@ SLOTS = 3
 # Trains until it is told to stop.
 ENDLESS = {"max_epochs": 100_000, "early_stopping_patience": 100_000, "ensemble_size": 1}
 # Trains long enough to be interrupted, and then not much longer.
-SECONDS = {**ENDLESS, "max_epochs": 1000}
+SECONDS = {**ENDLESS, "max_epochs": 500}
 
 
 class Service:

@@ -13,6 +13,7 @@ from services.chassis.clock import Clock
 from services.training.application import events, losses
 from services.training.application.courier import store_records
 from services.training.application.leftovers import remove_leftovers
+from services.training.application.lingering import Lingering
 from services.training.application.losses import Loss
 from services.training.application.ports import Artifacts, Executor, Outboxes, Slot, Store, Transaction
 from services.training.domain.job import LIVE, Device, Job, JobError, JobState
@@ -75,11 +76,11 @@ class Reconciler:
         self._stopping = Event()
         self._losses: dict[str, Loss] = {}
         self._doubted: dict[str, datetime | None] = {}
-        self._lingering: dict[str, datetime | None] = {}
+        self._lingering = Lingering(executor, clock, timedelta(seconds=self._limits.grace))
         # Since when the store has answered without a break: before that, no attempt could renew its lease.
         self._steady_since = clock()
         self._last_look = self._steady_since
-        self._next_sweep = 0.0
+        self._next_sweep = time.monotonic() + SWEEP_SECONDS
         self._thread = Thread(target=self._run, name="reconciler")
 
     def wake(self) -> None:
@@ -112,13 +113,15 @@ class Reconciler:
             self._end_the_frozen(live)
             for job in live:
                 if job.handle:  # whoever started it
-                    self._lingering.setdefault(job.handle, None)
+                    self._lingering.add(job.handle)
                 self._attend(job)
-            self._end_what_lingers()
+            self._lingering.end({job.handle for job in self._live()})
             while self._start_next():
                 pass
         except Exception:
             self._steady_since = self._clock()
+            # Who waited for the store with a result has a moment to write it down before it looks forgotten.
+            self._next_sweep = time.monotonic() + SWEEP_SECONDS
             raise
 
     def _run(self) -> None:
@@ -285,7 +288,7 @@ class Reconciler:
 
     def _submit(self, job: Job) -> None:
         handle = self._executor.submit(job.job_id, job.attempt, Slot(job.spec.device, job.gpu))
-        self._lingering[handle] = None
+        self._lingering.add(handle)
         self._write_down(job, handle)
         fields = {"job_id": job.job_id, "attempt": job.attempt, "handle": handle}
         log.info("attempt started", extra={"fields": fields})
@@ -299,22 +302,7 @@ class Reconciler:
         taken = {job.gpu for job in tx.jobs.in_states(LIVE)}
         return next(number for number in range(self._slots[Device.GPU]) if number not in taken)
 
-    # Processes that outlive their job
-
-    def _end_what_lingers(self) -> None:
-        """An attempt that has written its result has a moment to go by itself."""
-        if not self._lingering:
-            return
-        wanted = {job.handle for job in self._live()}
-        for handle, since in list(self._lingering.items()):
-            if handle in wanted:
-                continue
-            if not self._executor.alive(handle):
-                del self._lingering[handle]
-            elif since is None:
-                self._lingering[handle] = self._clock()
-            elif self._age(since) > self._limits.grace:
-                self._executor.cancel(handle, force=True)
+    # The end
 
     def _settle_as_they_go(self, jobs: list[Job], seconds: float) -> list[Job]:
         """Waits for the processes of `jobs`; answers those that still live after `seconds`."""

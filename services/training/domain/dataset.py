@@ -125,7 +125,7 @@ class BadContent(Exception):
     reason: UPPER_SNAKE, stable.
     message: one sentence for a person; it repeats the place.
     row: the physical line of the CSV file on which the record in question begins, the first line being 1
-        (so the header's, as a rule); None where no line is to blame, and always for formats other than CSV and TSV.
+        (so the header's, as a rule); None where no line is to blame, and for formats without lines.
     column: the column's name, or None.
     """
 

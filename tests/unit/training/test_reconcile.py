@@ -205,6 +205,22 @@ def test_two_reconcilers_start_nothing_twice(scene: Scene) -> None:
     assert {scene.handle(name) for name in started} == set(scene.processes.living)
 
 
+def test_what_another_has_settled_meanwhile_is_left_alone(scene: Scene) -> None:
+    scene.add("job-1")
+    scene.tick()
+    other = scene.another()
+
+    def meanwhile() -> None:
+        scene.processes.at_look = lambda: None
+        other.tick()
+
+    scene.processes.dies("process-1")
+    scene.processes.at_look = meanwhile
+    scene.tick()
+    assert (scene.shown(), scene.get().losses) == ((RUNNING, 2, "process-2"), 1)
+    assert scene.kinds() == ["attempt_started", "attempt_lost", "attempt_started"]
+
+
 def test_a_cancellation_while_the_process_is_started_is_not_lost(scene: Scene) -> None:
     """And the job that was about to be started next is not."""
     scene.add("job-1", "job-2")
