@@ -36,7 +36,7 @@ FAST := unit contract integration fuzz architecture e2e
 
 .PHONY: test
 test: setup gateway/api.pb ## Every test that needs no GPU and no provider key
-	@$(PY) -m pytest $(addprefix tests/,$(FAST))
+	@$(PY) -m pytest -n 2 --dist loadfile $(addprefix tests/,$(FAST))
 
 FOLDER_TESTS := $(addprefix test-,$(filter-out faults,$(TEST_FOLDERS)))
 .PHONY: $(FOLDER_TESTS)

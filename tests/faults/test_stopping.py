@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from services.chassis.database import Database
 from services.training.adapters.store_sql import SqlStore
 from tests.contract.waiting import until
@@ -14,10 +12,9 @@ from tests.faults import truth
 from tests.faults.extent import LONG
 from tests.faults.service import Client, services
 
-TIMES = 3
+TIMES = 3 if LONG else 1
 
 
-@pytest.mark.skipif(not LONG, reason="only with FAULTS=long")
 def test_a_service_that_ends_beside_another_loses_no_attempt(tmp_path: Path) -> None:
     mlp = {"hidden_sizes": [16], "ensemble_size": 1, "batch_size": 4, "max_epochs": 150}
     mlp["early_stopping_patience"] = 1000

@@ -44,8 +44,6 @@ State = job_pb2.Job.State
 SLOTS = 3
 # Trains until it is told to stop.
 ENDLESS = {"max_epochs": 100_000, "early_stopping_patience": 100_000, "ensemble_size": 1}
-# Trains long enough to be interrupted, and then not much longer.
-SECONDS = {**ENDLESS, "max_epochs": 500}
 
 
 class Service:
@@ -220,13 +218,6 @@ def test_cancelled_means_that_the_process_is_gone(service: Service) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_killed_worker_is_replaced(service: Service) -> None:
-    job_id = service.create("flowers", mlp=SECONDS)
-    training(service, job_id).kill()
-    job = service.ended(job_id)
-    assert (job.state, job.attempt) == (State.SUCCEEDED, 2)
-
-
 def test_a_worker_killed_three_times_fails_the_job(service: Service) -> None:
     job_id = service.create("flowers", mlp=ENDLESS)
     for attempt in (1, 2, 3):
@@ -321,34 +312,3 @@ def test_a_full_disk_is_said_and_leaves_nothing(service: Service, data: bytes) -
     assert service.files() == kept
     request = dataset_service_pb2.GetDatasetRequest(dataset_id="too-large")
     assert refused(lambda: service.datasets.GetDataset(request))[1] == "DATASET_NOT_FOUND"
-
-
-def test_training_survives_the_death_and_the_end_of_the_service(tmp_path: Path) -> None:
-    """Killed, the service leaves its workers to finish. Asked to end, it ends them, and the next goes on."""
-    with serving(tmp_path) as service:
-        service.upload("flowers", flowers())
-        surviving, lost = (service.create("flowers", mlp=SECONDS) for _ in "12")
-        survivor, victim = training(service, surviving), training(service, lost)
-        cancelled = service.create("flowers", mlp=ENDLESS)
-        doomed = the_worker(cancelled)
-        doomed.send_signal(signal.SIGSTOP)
-        assert service.cancel(cancelled).state == State.CANCELLING
-        service.end(signal.SIGKILL)
-        victim.kill()
-        doomed.kill()
-        survivor.send_signal(signal.SIGCONT)
-
-        service.start()
-        first = service.ended(surviving)
-        assert (first.state, first.attempt) == (State.SUCCEEDED, 1)
-        assert service.ended(cancelled).state == State.CANCELLED
-        training(service, lost, attempt=2).send_signal(signal.SIGCONT)
-        service.end(signal.SIGTERM)
-        assert service.process.returncode == 0
-        assert workers(str(tmp_path)) == []
-
-        service.start()
-        second = service.ended(lost)
-        assert (second.state, second.attempt) == (State.SUCCEEDED, 3)
-        models = service.models.ListModels(model_service_pb2.ListModelsRequest()).models
-        assert [model.model_id for model in models] == [second.model_id, first.model_id]

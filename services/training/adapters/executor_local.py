@@ -60,6 +60,8 @@ class LocalExecutor:
                 start_new_session=True,
             )
         handle = f"{child.pid}:{_start_time(child.pid)}"
+        # Nobody asks how those ended that ended well.
+        self._started = {name: one for name, one in self._started.items() if one.code != 0}
         self._started[handle] = _Started(child, kills)
         return handle
 

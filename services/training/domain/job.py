@@ -11,7 +11,7 @@ from typing import Any
 from services.training.domain.dataset import ColumnType
 from services.training.domain.hyperparameters import Hyperparameters
 
-# An attempt whose process is lost is followed by another, until there have been this many.
+# An attempt whose process is lost is followed by another, until this many in a row came no further.
 DEFAULT_MAX_ATTEMPTS = 3
 DEFAULT_TENANT = "default"
 NEWEST_KEPT = 2  # checkpoints
@@ -192,7 +192,7 @@ class Job:
     """A job.
 
     attempt: number of the current or last attempt; it fences: writes of an earlier one are refused.
-    losses: attempts whose process vanished, since the job was created or resumed.
+    losses: attempts in a row whose process vanished without a checkpoint further on than those before.
     handle: names the current attempt's process to the executor; empty until there is one.
     deadline: see OWNERS; None when nobody has to act.
     ending: why the platform is stopping a RUNNING job; it will be its error.
@@ -238,6 +238,11 @@ class Job:
     def owner(self) -> Owner | None:
         """Who has to act next; None when it has ended."""
         return OWNERS.get(self.state)
+
+    @property
+    def came_further(self) -> bool:
+        """Whether the current attempt has left a state that no earlier one had reached."""
+        return bool(self.checkpoints) and self.checkpoints[-1].attempt == self.attempt
 
     @property
     def stopping(self) -> bool:
@@ -320,11 +325,11 @@ class Job:
             return self.moved(JobState.CANCELLED, now)
         if self.ending:
             return self.moved(JobState.FAILED, now, error=self.ending)
-        losses = self.losses + 1
+        losses = 0 if self.came_further else self.losses + 1
         if losses < self.spec.max_attempts and not final:
             return self.moved(JobState.QUEUED, now, losses=losses)
         if losses > 1:
-            cause = replace(cause, message=f"{cause.message} This was attempt {losses} of {losses}.")
+            cause = replace(cause, message=f"{cause.message} {losses} attempts in a row came no further.")
         return self.moved(JobState.FAILED, now, losses=losses, error=cause)
 
     def interrupted(self, now: datetime) -> Job:

@@ -147,8 +147,19 @@ def test_a_process_lost_too_often_fails_the_job(most: int) -> None:
     assert (now.state, now.end_time, now.losses) == (JobState.FAILED, LATER, most)
     assert now.error is not None
     assert (now.error.code, now.error.reason) == (LOST.code, LOST.reason)
-    counted = f" This was attempt {most} of {most}." if most > 1 else ""
+    counted = f" {most} attempts in a row came no further." if most > 1 else ""
     assert now.error.message == f"It is gone.{counted}"
+
+
+def test_an_attempt_that_came_further_is_no_loss() -> None:
+    now = replace(job(), spec=spec(max_attempts=2)).started(NOW, LATER).process_lost(LATER, LOST)
+    assert (now.state, now.losses) == (JobState.QUEUED, 1)
+    further = now.started(NOW, LATER).checkpointed(checkpoint(5, 2)).process_lost(LATER, LOST)
+    assert (further.state, further.losses) == (JobState.QUEUED, 0)
+    # From here on nobody gets beyond that checkpoint.
+    again = further.started(NOW, LATER).process_lost(LATER, LOST)
+    assert (again.state, again.losses) == (JobState.QUEUED, 1)
+    assert again.started(NOW, LATER).process_lost(LATER, LOST).state is JobState.FAILED
 
 
 def test_a_final_loss_is_not_tried_again() -> None:
@@ -175,11 +186,12 @@ def test_cancellation_waits_for_the_process_only_where_there_is_one() -> None:
 
 def test_a_resumed_job_has_all_its_attempts_again_and_keeps_what_it_learned() -> None:
     kept = checkpoint(3)
-    failed = running(losses=2, step=9, checkpoints=(kept,), usage=Usage(7)).process_lost(LATER, LOST)
+    lost = running(attempt=2, losses=2, step=9, checkpoints=(kept,), usage=Usage(7))
+    failed = lost.process_lost(LATER, LOST)
     assert failed.state is JobState.FAILED
     again = failed.resumed(SOON, spec=spec(time_limit=60))
     assert (again.state, again.losses, again.error, again.end_time) == (JobState.QUEUED, 0, None, None)
-    assert (again.attempt, again.step, again.checkpoints, again.usage) == (1, 9, (kept,), Usage(7))
+    assert (again.attempt, again.step, again.checkpoints, again.usage) == (2, 9, (kept,), Usage(7))
     assert again.spec.time_limit == 60
 
 

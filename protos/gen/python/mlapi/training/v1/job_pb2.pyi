@@ -222,7 +222,7 @@ class Job(_message.Message):
     tenant: _builtins.str
     """Output only. Who it belongs to."""
     max_attempts: _builtins.int
-    """Attempts that it gets, when processes are lost."""
+    """Attempts in a row that may be lost without a checkpoint further on than those before."""
     time_limit_seconds: _builtins.float
     """Seconds that all attempts together may run; 0 for no limit."""
     target: _builtins.str

@@ -74,7 +74,9 @@ class CreateJobRequest(_message.Message):
     priority: _builtins.int
     """Optional. Jobs of a higher priority run first; -100 to 100, 0 when absent."""
     max_attempts: _builtins.int
-    """Optional. Attempts that it gets, when processes are lost; 1 to 10, 3 when absent."""
+    """Optional. Attempts in a row that may be lost without a checkpoint further on than those before; 1 to 10,
+    3 when absent.
+    """
     time_limit_seconds: _builtins.float
     """Optional. Seconds that all attempts together may run; no limit when absent."""
     @_builtins.property
