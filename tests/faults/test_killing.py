@@ -155,7 +155,7 @@ def kill_somebody(it: Scene) -> None:
     """One of the services, sometimes both, or a worker."""
     whom = it.chance.choice(["A", "B", "both"] + ["worker"] * 4)
     if whom == "worker":
-        found = it.workers(it.chance.choice([0.1, 3.0]))
+        found = it.workers(it.chance.choice([0.1, 10.0, 10.0, 10.0]))
         it.killed[whom] += bool(found) and kill(it.chance.choice(found))
         return
     for service in it.services:
