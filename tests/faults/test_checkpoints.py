@@ -47,8 +47,8 @@ def kill_while_writing(it: Core, job_id: str, times: int, chance: random.Random)
     ended = truth.check_success(it.store, it.data_dir, job_id)
     until(lambda: truth.on_disk(it.data_dir)["jobs"] == [])  # the last thing that the process does
     return (
-        f"checkpoints: {ended.spec.hyperparameters.name}: killed {ended.attempt - 1} times, {in_the_middle} of "
-        f"them in the middle of writing one; attempt {ended.attempt} ended with the same model"
+        f"checkpoints: {ended.spec.hyperparameters.name}: killed {ended.attempt - 1} times, {in_the_middle} "
+        f"of them in the middle of writing one; attempt {ended.attempt} ended with the same model"
     )
 
 
