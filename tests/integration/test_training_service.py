@@ -202,6 +202,8 @@ def test_data_that_cannot_be_trained_on_say_why(service: Service) -> None:
 def test_cancelled_means_that_the_process_is_gone(service: Service) -> None:
     """One does not listen: a stopped process takes no signal but SIGKILL. The last has no process yet."""
     listening, deaf, _, waiting = jobs = [service.create("flowers", mlp=ENDLESS) for _ in range(SLOTS + 1)]
+    # One that is stopped may hold the lock of the store, and nothing would start any more.
+    until(lambda: all(service.get(job_id).attempt for job_id in jobs[:SLOTS]), 20)
     processes = {job_id: training(service, job_id) for job_id in (listening, deaf)}
     processes[listening].send_signal(signal.SIGCONT)
     began = time.monotonic()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from mlapi.training.v1 import job_pb2
 from mlapi_client.cli import main
-from mlapi_client.jobs import Jobs
 
 from tests.unit.client.fake_api import EVENTS, HISTORY, JOB_ID, POINTS, FakeApi, status
 
@@ -111,17 +110,6 @@ def test_a_job_without_a_model_is_a_failure(
     result = run("jobs", "watch", JOB_ID)
     assert result.exit_code == 1
     assert job_pb2.Job.State.Name(state) in result.stdout
-
-
-def test_ctrl_c_leaves_the_job_running_and_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> Iterator[job_pb2.MetricPoint]:
-        yield POINTS[0]
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Jobs, "watch", interrupted)
-    result = run("jobs", "watch", JOB_ID)
-    assert result.exit_code == 130
-    assert f"{JOB_ID} goes on" in result.stderr
 
 
 @pytest.mark.parametrize(("health", "exit_code"), [("healthy", 0), ("degraded", 1), ("unhealthy", 1)])

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mlapi_client.cli.interrupt import INTERRUPTED
 from mlapi_client.cli.session import Session
 from mlapi_client.errors import MlapiError
 
@@ -20,7 +21,6 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "ai": ("ai", "Status of the AI providers; proposals for better models."),
     "health": ("health", "What works and what does not."),
 }
-INTERRUPTED = 130
 
 
 class Commands(click.Group):

@@ -11,6 +11,7 @@ from mlapi.training.v1 import job_pb2
 
 from mlapi_client import display, hyperparameters
 from mlapi_client.cli import job_facts
+from mlapi_client.cli.interrupt import leaving_at_once
 from mlapi_client.cli.session import FAILED, Session, json_option, pass_session
 from mlapi_client.client import Client
 from mlapi_client.documents import to_document
@@ -261,17 +262,14 @@ def events(session: Session, job_id: str, cursor: str) -> None:
 
 def _watch(session: Session, client: Client, job_id: str, cursor: str) -> None:
     job = job_pb2.Job()
-    try:
+    left = (
+        f"Stopped watching; {job_id} goes on. Watch again: mlapi jobs watch {job_id}"
+        f" · stop it: mlapi jobs cancel {job_id}"
+    )
+    with leaving_at_once(left):
         for event in _shown(session, job_id, client.jobs.watch(job_id, cursor)):
             if isinstance(event, job_pb2.Job):
                 job = event
-    except KeyboardInterrupt:
-        click.echo(
-            f"\nStopped watching; {job_id} goes on. Watch again: mlapi jobs watch {job_id}"
-            f" · stop it: mlapi jobs cancel {job_id}",
-            err=True,
-        )
-        raise
     if not session.as_json:
         job_facts.show(job)
     if job.state != State.SUCCEEDED:
