@@ -62,7 +62,7 @@ def test_a_worker_that_does_not_listen_is_ended_with_its_children_and_can_be_res
     command = [sys.executable, "-m", "tests.faults.stubborn_worker"]
     limits = Limits(grace=GRACE_SECONDS)
     with core(tmp_path, command=command, limits=limits) as it:
-        job_id = it.add(seconds_of_training(80))
+        job_id = it.add(seconds_of_training(250))
         job = it.when(job_id, lambda job: job.checkpoints)
         group = [pid_of(job), *(child.pid for child in psutil.Process(pid_of(job)).children())]
         assert len(group) == 2

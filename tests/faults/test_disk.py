@@ -46,7 +46,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_training_goes_on_when_there_is_no_room_for_a_checkpoint(disk: Path, tmp_path: Path) -> None:
     with core(disk, url=sqlite_url(tmp_path)) as it:
-        job_id = it.add(seconds_of_training(400, **LARGE))
+        job_id = it.add(seconds_of_training(700, **LARGE))
         it.when(job_id, lambda job: job.checkpoints)
         with full(disk):
             until(lambda: "checkpoint_failed" in truth.kinds(it.store, job_id))
@@ -63,7 +63,7 @@ def test_training_goes_on_when_there_is_no_room_for_a_checkpoint(disk: Path, tmp
 
 def test_a_model_that_finds_no_room_fails_the_job_which_can_be_resumed(disk: Path, tmp_path: Path) -> None:
     with core(disk, url=sqlite_url(tmp_path)) as it:
-        job_id = it.add(seconds_of_training(120, **LARGE))
+        job_id = it.add(seconds_of_training(400, **LARGE))
         it.when(job_id, lambda job: job.checkpoints)
         with full(disk):
             failed = it.ended(job_id)

@@ -24,7 +24,7 @@ UNFINDABLE = "import sys; from services.training.worker import main; main(sys.ar
 
 def test_a_frozen_worker_is_ended_and_its_job_goes_on(tmp_path: Path) -> None:
     with core(tmp_path, limits=LIMITS) as it:
-        job_id = it.add(seconds_of_training(60))
+        job_id = it.add(seconds_of_training(300))
         job = it.when(job_id, lambda job: job.checkpoints)
         freeze(pid_of(job))
         frozen = time.monotonic()
@@ -44,7 +44,7 @@ def test_a_worker_that_froze_with_the_lock_in_its_hand_holds_nobody_up(
 ) -> None:
     """Nobody else can write to the store then, not even that the attempt is to be ended."""
     with core(tmp_path, limits=LIMITS, slots=1) as it:
-        job_id = it.add(seconds_of_training(150))
+        job_id = it.add(seconds_of_training(500))
         waiting = it.add(seconds_of_training(1))
         job = it.when(job_id, lambda job: job.checkpoints)
         freeze_writing(it, pid_of(job), chance)
@@ -59,7 +59,7 @@ def test_what_a_worker_writes_that_wakes_up_too_late_is_refused(tmp_path: Path) 
     """Nobody knows its process: it is not in the store, and nobody would find it."""
     settings = {"TRAINING_CHECKPOINT_SECONDS": "0.05"}
     with core(tmp_path, limits=LIMITS, settings=settings, start=False) as it:
-        job_id = it.add(seconds_of_training(80))
+        job_id = it.add(seconds_of_training(400))
         late = start_by_hand(it, job_id)
         it.when(job_id, lambda job: len(job.checkpoints) > 1)
         freeze(late.pid)
