@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from services.training.adapters.ingest import BadRow, rows_to_table, timestamp_columns
-from services.training.adapters.ingest.reader import ArrowTable
+from services.training.adapters.ingest import ArrowTable, BadRow, rows_to_table, timestamp_columns
 from services.training.adapters.ingest.rows import Kind
 from services.training.application.ports import (
     Artifacts,

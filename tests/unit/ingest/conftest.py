@@ -8,9 +8,10 @@ from typing import TypeAlias
 import pyarrow as pa
 import pytest
 
-from services.training.adapters.ingest import FileIngest, read_table
+from services.training.adapters.ingest import FileIngest
 from services.training.compute.table import Categories
 from services.training.domain.dataset import BadContent, Content, Reading
+from tests.unit.ingest.whole import read_table
 
 Ingest: TypeAlias = Callable[..., Content]
 Refuse: TypeAlias = Callable[..., BadContent]
@@ -67,7 +68,7 @@ def values(ingested: Ingest, arrow: Path) -> Values:
 
     def run(data: bytes, name: str = "a") -> list[object]:
         ingested(data)
-        column = read_table(arrow, [name])[name]
+        column = read_table(arrow)[name]
         if isinstance(column, Categories):
             return [None if code < 0 else column.vocabulary[code] for code in column.codes]
         return [None if math.isnan(value) else value for value in column.tolist()]

@@ -5,8 +5,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from services.training.adapters.ingest import FileIngest, read_table
+from services.training.adapters.ingest import FileIngest
 from services.training.domain.dataset import Column, ColumnType, Reading
+from tests.unit.ingest.whole import read_table
 
 INTEGER, FLOAT, BOOLEAN, TEXT, TIMESTAMP = ColumnType
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from services.training.adapters.ingest import read_table
 from services.training.compute.table import Categories
 from services.training.domain.dataset import ColumnType
+from tests.unit.ingest.whole import read_table
 
 PARQUET = "application/vnd.apache.parquet"
 INTEGER, FLOAT, BOOLEAN, TEXT, TIMESTAMP = ColumnType

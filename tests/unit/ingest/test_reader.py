@@ -1,25 +1,17 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from services.training.adapters.ingest import read_table, reader
-from services.training.adapters.ingest.reader import ArrowTable
+from services.training.adapters.ingest import ArrowTable, reader
 from services.training.compute.table import Categories
+from tests.unit.ingest.whole import read_table
 
 
-def test_columns_come_in_the_order_asked_for(ingested, arrow: Path) -> None:
-    ingested(b"a,b,c\n1,x,2\n3,y,4\n")
-    assert list(read_table(arrow)) == ["a", "b", "c"]
-    assert list(read_table(arrow, ["c", "a"])) == ["c", "a"]
-    assert read_table(arrow, []) == {}
-    with pytest.raises(KeyError):
-        read_table(arrow, ["d"])
-
-
-def test_text_has_codes_into_a_sorted_vocabulary(ingested, arrow: Path) -> None:
+def test_text_has_codes_into_a_vocabulary(ingested, arrow: Path) -> None:
     ingested(b"a\n" + "pear\n?\nfig\npear\nékiwi\n".encode() * 200)
     column = read_table(arrow)["a"]
     assert isinstance(column, Categories)
@@ -56,20 +48,26 @@ def test_a_table_comes_in_blocks_with_the_same_values(
         for i in range(1000)
     ]
     ingested("\n".join(["n,f,b,t,d", *lines, "?,,,,"]).encode())
-    table, whole = ArrowTable(arrow), read_table(arrow)
+    table = ArrowTable(arrow)
     assert (table.names, len(table)) == (["n", "f", "b", "t", "d"], 1001)
     blocks = list(table.blocks(["t", "d", "n", "b", "f"]))
     assert [len(block["n"]) for block in blocks] == [300, 300, 300, 101]
     assert [list(block) for block in blocks] == [["t", "d", "n", "b", "f"]] * 4
-    for name in ("n", "f", "b", "d"):
+    rows, day = range(1000), 86_400
+    numbers = {
+        "n": [*rows],
+        "f": [i / 7 for i in rows],
+        "b": [i % 3 == 0 for i in rows],
+        "d": [datetime(2024, 1, 1, tzinfo=UTC).timestamp() + i % 9 * day for i in rows],
+    }
+    for name, expected in numbers.items():
         found = np.concatenate([block[name] for block in blocks])
         assert found.dtype == np.float64
-        np.testing.assert_array_equal(found, whole[name])
+        np.testing.assert_array_equal(found, [*expected, np.nan])
     texts = [
         None if code < 0 else block["t"].vocabulary[code] for block in blocks for code in block["t"].codes
     ]
-    codes = whole["t"].codes
-    assert texts == [None if code < 0 else whole["t"].vocabulary[code] for code in codes]
+    assert texts == [*(None if i % 5 == 0 else f"text {i % 11}" for i in rows), None]
 
 
 def test_a_table_without_its_file_or_column_is_an_error(ingested, arrow: Path) -> None:

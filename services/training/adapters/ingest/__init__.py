@@ -1,7 +1,7 @@
 """Files in, one Arrow file out; the Arrow file in, compute's tables out.
 
 FileIngest  CSV, TSV, Parquet, Arrow or NumPy on disk → an Arrow file and its profile
-read_table  Arrow file → compute's Table
+ArrowTable  Arrow file → compute's Table
 timestamp_columns  which of its numbers are points in time
 rows_to_table  rows of a prediction request → compute's Table
 
@@ -11,7 +11,7 @@ array of shape (n, d) gives c0, c1, …, one of shape (n,) c0, a structured arra
 """
 
 from services.training.adapters.ingest.pipeline import FileIngest
-from services.training.adapters.ingest.reader import read_table, timestamp_columns
+from services.training.adapters.ingest.reader import ArrowTable, timestamp_columns
 from services.training.adapters.ingest.rows import BadRow, rows_to_table
 
-__all__ = ["BadRow", "FileIngest", "read_table", "rows_to_table", "timestamp_columns"]
+__all__ = ["ArrowTable", "BadRow", "FileIngest", "rows_to_table", "timestamp_columns"]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from services.training.adapters.ingest.profile import numbers
 from services.training.compute.table import Categories, Column
@@ -55,19 +54,6 @@ class ArrowTable:
                     yield {name: _column(block.column(name)) for name in names}
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> dict[str, Column]:
-    """The columns of an Arrow file in memory: those of `columns`, or all of them in file order.
-
-    As `ArrowTable` gives them, but whole; the vocabulary of text is sorted. The arrays are copies and outlive
-    the file. Raises KeyError when there is no such column, OSError when there is no such file.
-    """
-    with pa.memory_map(str(path)) as source:
-        names = pa.ipc.open_file(source).schema.names
-        wanted = names if columns is None else list(columns)
-        positions = {name: position for position, name in enumerate(names)}
-        return {name: _read_column(source, positions[name]) for name in wanted}
-
-
 def timestamp_columns(path: Path) -> list[str]:
     """Names of the columns whose numbers are points in time."""
     with pa.memory_map(str(path)) as source:
@@ -81,22 +67,3 @@ def _column(array: Any) -> Column:
     encoded = array.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy()
     return Categories(np.asarray(codes, np.int32), tuple(encoded.dictionary.to_pylist()))
-
-
-def _read_column(source: pa.MemoryMappedFile, position: int) -> Column:
-    options = pa.ipc.IpcReadOptions(included_fields=[position])
-    file = pa.ipc.open_file(source, options=options)
-    chunks = [file.get_batch(index).column(0) for index in range(file.num_record_batches)]
-    kind = file.schema.field(0).type
-    if pa.types.is_string(kind):
-        return categories(pa.chunked_array(chunks, kind))
-    return np.concatenate([np.empty(0), *(numbers(chunk) for chunk in chunks)])
-
-
-def categories(strings: Any) -> Categories:
-    """A chunked array of text as codes into the sorted vocabulary of its distinct values; -1 for null."""
-    # Not dictionary_encode: it gives every chunk the whole dictionary, which is quadratic for distinct text.
-    distinct = pc.unique(strings).drop_null()
-    vocabulary = distinct.take(pc.sort_indices(distinct))
-    codes = pc.index_in(strings, value_set=vocabulary).fill_null(-1)
-    return Categories(np.asarray(codes.to_numpy(), dtype=np.int32), tuple(vocabulary.to_pylist()))
