@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import load_digits
 
-from tests.e2e.journeys import ENDED, flowers, only_error, train, upload, watch
+from tests.e2e.journeys import ENDED, flowers, only_error, train, upload, violations, watch
 
 
 def test_digits_reach_the_accuracy_that_the_readme_promises(rest: httpx.Client) -> None:
@@ -68,6 +68,26 @@ def test_numbers_from_parquet(rest: httpx.Client, algorithm: str) -> None:
     assert job["test_metrics"]["r2"] > 0.95
     answer = rest.post(f"/v1/models/{job['model_id']}:predict", json={"rows": [{"x": 1, "z": 0}]}).json()
     assert answer["predictions"][0]["value"] == pytest.approx(8, abs=0.5)
+
+
+def test_clusters_of_rows_without_a_target(rest: httpx.Client) -> None:
+    upload(rest, "clusters", flowers())
+    job = train(rest, dataset_id="clusters", kmeans={"clusters": 3, "restarts": 2})
+    assert job["state"] == "SUCCEEDED", job
+    assert (job["task"], job["target"]) == ("CLUSTERING", "")
+    assert set(job["test_metrics"]) == {"inertia", "silhouette"}
+    rows = [
+        {"length": 0.1, "width": 0.2, "color": color, "kind": "tulip"} for color in ("red", "blue", "red")
+    ]
+    answer = rest.post(f"/v1/models/{job['model_id']}:predict", json={"rows": rows}).json()
+    numbers = [one["value"] for one in answer["predictions"]]
+    assert numbers[0] == numbers[2] in (0, 1, 2)
+    refused = rest.post("/v1/jobs", json={"dataset_id": "clusters", "target": "kind", "kmeans": {}})
+    assert (refused.status_code, list(violations(refused))) == (400, ["target"])
+    refused = rest.post("/v1/jobs", json={"dataset_id": "clusters", "logistic": {}})
+    assert (refused.status_code, list(violations(refused))) == (400, ["target"])
+    refused = rest.post("/v1/ai/enhance", json={"job_id": job["job_id"]})
+    assert (refused.status_code, list(violations(refused))) == (400, ["job_id"])
 
 
 def test_validation_and_test_data_of_their_own(rest: httpx.Client) -> None:

@@ -24,7 +24,7 @@ class Jobs:
     def create(
         self,
         dataset_id: str,
-        target: str,
+        target: str = "",
         *,
         algorithm: str | None = "mlp",
         hyperparameters: Mapping[str, Any] | None = None,
@@ -44,10 +44,10 @@ class Jobs:
         request_id: str = "",
         validate_only: bool = False,
     ) -> job_pb2.Job:
-        """Queues a job that trains on `dataset_id` to tell the column `target`.
+        """Queues a job that trains on `dataset_id` to tell the column `target`; "kmeans" goes without.
 
         algorithm: the platform chooses when None. hyperparameters: the service's defaults for the others.
-        task: "classification" or "regression"; found from the target column when None.
+        task: "classification", "regression" or "clustering"; found from the others when None.
         dataset_version: the newest when 0. warm_start_model_id: training begins with its weights.
         device: "cpu" or "gpu"; the platform chooses when None. priority: a higher one runs first.
         max_attempts: when processes are lost; the service's default when None.
@@ -154,13 +154,16 @@ class Jobs:
         return job
 
 
+_TASKS = ("classification", "regression", "clustering")
+
+
 def _task(name: str | None) -> job_pb2.Task.ValueType:
     if name is None:
         return job_pb2.TASK_UNSPECIFIED
     try:
         return job_pb2.Task.Value(name.upper())
     except ValueError:
-        raise InvalidValue.of("task", f"{name!r} is neither 'classification' nor 'regression'") from None
+        raise InvalidValue.of("task", f"{name!r} is none of {', '.join(_TASKS)}") from None
 
 
 def _split(validation: float | None, test: float | None) -> job_pb2.Split | None:

@@ -26,7 +26,7 @@ from services.ai_gateway.domain.hyperparameters import LINEAR, MLP, Hyperparamet
 from services.chassis.channels import open_channel
 
 _TASKS = {"classification": job_pb2.CLASSIFICATION, "regression": job_pb2.REGRESSION}
-_TASK_NAMES = {number: name for name, number in _TASKS.items()}
+_TASK_NAMES = {number: name for name, number in _TASKS.items()} | {job_pb2.CLUSTERING: "clustering"}
 # A full page of points stays well below gRPC's 4 MiB for a message.
 POINTS_IN_PAGE = 5_000
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from services.ai_gateway.application.ports import Caller, Job, Point, Start, Trainer
 from services.ai_gateway.domain.advisor import RULES, advise
 from services.ai_gateway.domain.findings import Data, Epoch, Findings
+from services.ai_gateway.domain.hyperparameters import LINEAR
 from services.ai_gateway.domain.proposal import Proposal
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound, invalid_fields
 
@@ -64,6 +65,9 @@ class Enhance:
 
     def _of_job(self, job_id: str, caller: Caller) -> tuple[Findings, str]:
         job = self.trainer.job(job_id, caller)
+        if job.task not in LINEAR:
+            problem = f"{job_id!r} does {job.task}, for which the advisor has no rules"
+            raise invalid_fields({"job_id": problem})
         if job.state not in ENDED:
             message = f"The job {job_id!r} is {job.state}; wait until it has ended."
             raise FailedPrecondition("JOB_NOT_FINISHED", message, job_id=job_id, state=job.state)

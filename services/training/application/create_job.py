@@ -12,7 +12,7 @@ from services.training.application import events, idempotency
 from services.training.application.datasets import check_display_name, found, reserve_content
 from services.training.application.ports import Store, Transaction
 from services.training.domain.dataset import ColumnType, Content, ProfiledColumn
-from services.training.domain.hyperparameters import ALGORITHMS, Hyperparameters, Mlp
+from services.training.domain.hyperparameters import ALGORITHMS, Hyperparameters, KMeans, Mlp
 from services.training.domain.job import (
     DEFAULT_MAX_ATTEMPTS,
     DEFAULT_TENANT,
@@ -33,7 +33,7 @@ MOST_ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What a caller asks for; None and "" stand for "the platform chooses"."""
+    """What a caller asks for; None and "" stand for "the platform chooses", and no target for clustering."""
 
     dataset_id: str
     target: str
@@ -130,22 +130,21 @@ def time_limit_problems(seconds: float) -> dict[str, str]:
 
 def _spec(tx: Transaction, request: JobRequest, device: Device) -> JobSpec:
     train, content = _content(tx, request.dataset_id, request.dataset_version)
-    target = _target(content, request.target)
+    target = None if _clusters(request) else _target(content, request.target)
     task = request.task or _task(target)
     start = _start(tx, request, task)
-    params = request.hyperparameters or (ALGORITHMS[start.algorithm]() if start else Mlp())
-    _check_task(target, task, params)
+    chosen = KMeans() if task is Task.CLUSTERING else Mlp()
+    params = request.hyperparameters or (ALGORITHMS[start.algorithm]() if start else chosen)
+    if target:
+        _check_target(target, task, len(content.columns))
+    _check_task(task, params)
     if start and start.algorithm != params.name:
         problem = f"is a model of {start.algorithm}, and this job trains {params.name}"
         raise invalid_fields({"warm_start_model_id": problem})
-    if len(content.columns) < 2:
-        raise invalid_fields(
-            {"target": f"{request.target!r} is the only column; there is nothing to tell it from"}
-        )
     return JobSpec(
         train=train,
         target=request.target,
-        target_type=target.column.type,
+        target_type=target.column.type if target else ColumnType.INTEGER,
         task=task,
         hyperparameters=params,
         seed=request.seed,
@@ -197,6 +196,17 @@ def _source(dataset_id: str, version: int, content: Content) -> Source:
     return Source(dataset_id, content.sha256, version, content.content_id)
 
 
+def _clusters(request: JobRequest) -> bool:
+    """Whether rows are to be grouped; raises InvalidArgument when that goes with a target, or without one."""
+    params, task = request.hyperparameters, request.task
+    clusters = Task.CLUSTERING in ((task,) if task else params.tasks if params else ())
+    if clusters and request.target:
+        raise invalid_fields({"target": "has to be empty for clustering, which has nothing to tell"})
+    if not clusters and not request.target:
+        raise invalid_fields({"target": "is required; only clustering (kmeans) goes without"})
+    return clusters
+
+
 def _target(content: Content, name: str) -> ProfiledColumn:
     for column in content.columns:
         if column.column.name == name:
@@ -205,14 +215,16 @@ def _target(content: Content, name: str) -> ProfiledColumn:
     raise invalid_fields({"target": f"{name!r} is not a column of the dataset; it has {names}"})
 
 
-def _task(target: ProfiledColumn) -> Task:
+def _task(target: ProfiledColumn | None) -> Task:
     """Text, booleans and whole numbers of few values are classes; other numbers are values."""
+    if target is None:
+        return Task.CLUSTERING
     kind, distinct = target.column.type, target.profile.distinct_count
     few = kind is ColumnType.INTEGER and distinct <= MOST_INTEGER_CLASSES
     return Task.CLASSIFICATION if few or kind in (ColumnType.TEXT, ColumnType.BOOLEAN) else Task.REGRESSION
 
 
-def _check_task(target: ProfiledColumn, task: Task, params: Hyperparameters) -> None:
+def _check_target(target: ProfiledColumn, task: Task, columns: int) -> None:
     name, kind = target.column.name, target.column.type
     if target.profile.distinct_count < 2:
         raise invalid_fields({"target": f"the column {name!r} has fewer than two different values"})
@@ -222,6 +234,11 @@ def _check_task(target: ProfiledColumn, task: Task, params: Hyperparameters) -> 
         )
     if task is Task.REGRESSION and kind is ColumnType.TEXT:
         raise invalid_fields({"task": f"the column {name!r} holds text, which cannot be a number"})
+    if columns < 2:
+        raise invalid_fields({"target": f"{name!r} is the only column; there is nothing to tell it from"})
+
+
+def _check_task(task: Task, params: Hyperparameters) -> None:
     if task not in params.tasks:
         fitting = [kind.name for kind in ALGORITHMS.values() if task in kind.tasks]
         problem = f"does {' and '.join(params.tasks)}, and this is {task}; {' and '.join(fitting)} do that"

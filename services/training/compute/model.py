@@ -26,8 +26,8 @@ _PREPROCESSING, _LEARNED = "preprocessing.", "learned."
 class Predictions:
     """One prediction a row.
 
-    values: class texts, or numbers in the target's units.
-    probabilities: (n, classes) in the order of `classes`, rows summing to 1; None for regression.
+    values: class texts, numbers in the target's units, or numbers of clusters.
+    probabilities: (n, classes) in the order of `classes`, rows summing to 1; None where there are no classes.
     """
 
     values: list[str] | list[float]
@@ -55,13 +55,16 @@ class TrainedModel:
         Raises ComputeError naming a feature column that is missing or of the wrong kind.
         """
         outputs = self.outputs(self.preprocessor.transform(table))
-        if isinstance(self.target, ValueTarget):
+        if not isinstance(self.target, ClassTarget):
             return Predictions(outputs.tolist())
         texts = [self.target.classes[code] for code in outputs.argmax(axis=1)]
         return Predictions(texts, self.target.classes, outputs)
 
     def outputs(self, features: Matrix) -> npt.NDArray[np.float64]:
-        """Probabilities (n, classes), or values (n,) in the target's units, of preprocessed rows."""
+        """Probabilities (n, classes), values in the target's units or numbers of clusters (n,).
+
+        Of preprocessed rows.
+        """
         classes = len(self.target.classes) if isinstance(self.target, ClassTarget) else 0
         if not len(features):
             return np.zeros((0, classes) if classes else 0)

@@ -22,16 +22,16 @@ from services.training.compute.preprocessing import Preprocessor
 from services.training.compute.splits import TRAIN, Parts, split, tally
 from services.training.compute.storage import RowsWriter
 from services.training.compute.table import Column, Columns, Table, row_count, take
-from services.training.compute.targets import ClassTarget, Target, ValueTarget
+from services.training.compute.targets import ClassTarget, NoTarget, Target, ValueTarget
 from services.training.domain.hyperparameters import Hyperparameters
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "clustering"]
 PART_NAMES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What to learn: `target` from every other column.
+    """What to learn: `target` from every other column; or, where it is empty, clusters of the rows.
 
     seed: 0 to 2⁶⁴ − 1; decides the split, the initial weights, the order of rows and the dropout.
     validation_fraction, test_fraction: of the training rows, cut off where no such table is given.
@@ -93,6 +93,8 @@ class Preparation:
         return Prepared(preprocessor, target, self._samples(preprocessor, target, parts))
 
     def _whole_target(self) -> Target:
+        if self.problem.task == "clustering":
+            return NoTarget()
         kind = ClassTarget if self.problem.task == "classification" else ValueTarget
         return kind.fit(self.problem.target, self._target_of(self.train))
 
@@ -146,7 +148,7 @@ class Preparation:
             if table is not None:
                 counts[part] = len(table)
         writing = _Writing(preprocessor, target, counts, self.room)
-        names = [*preprocessor.names, self.problem.target]
+        names = preprocessor.names + [self.problem.target] * bool(self.problem.target)
         for block, of in self._parted_blocks(names, parts):
             writing.add(block, of)
         for part, table in enumerate(self.others, TRAIN + 1):
@@ -172,14 +174,13 @@ class _Writing:
             RowsWriter((count, width), np.float32, _file(folder, name, "features", count))
             for name, count in zip(PART_NAMES, counts, strict=True)
         ]
-        kind = np.int64 if isinstance(target, ClassTarget) else np.float32
         self._targets = [
-            RowsWriter((count,), kind, _file(folder, name, "targets", count))
+            RowsWriter((count, *target.shape), target.dtype, _file(folder, name, "targets", count))
             for name, count in zip(PART_NAMES, counts, strict=True)
         ]
 
     def add(self, block: Columns, parts: Parts) -> None:
-        inputs, targets = self._inputs(block), self._target.encode(block[self._target.name])
+        inputs, targets = self._inputs(block), self._target.of(block)
         for part in np.unique(parts):
             rows = parts == part
             self._features[part].append(inputs[rows])
@@ -189,7 +190,7 @@ class _Writing:
         classes, unit = 0, 1.0
         if isinstance(self._target, ClassTarget):
             classes = len(self._target.classes)
-        else:
+        elif isinstance(self._target, ValueTarget):
             unit = self._target.scale
         train, validation, test = (
             Samples(features.finish(), targets.finish(), classes, unit, self._expansion)

@@ -1,17 +1,20 @@
-"""The target column as numbers, and predictions back in its own terms."""
+"""The target column as numbers, and predictions back in its own terms; where there is one.
+
+task: what a model does with it. dtype, shape: of what one row of it is encoded as.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from services.training.compute.errors import ComputeError
 from services.training.compute.moments import Moments
-from services.training.compute.table import Categories, Column, FloatArray
+from services.training.compute.table import Categories, Column, Columns, FloatArray, row_count
 
 MOST_CLASSES = 1000
 
@@ -24,6 +27,9 @@ class ClassTarget:
     as numbers or as text.
     """
 
+    task: ClassVar[str] = "classification"
+    dtype: ClassVar[npt.DTypeLike] = np.int64
+    shape: ClassVar[tuple[int, ...]] = ()
     name: str
     classes: tuple[str, ...]
 
@@ -63,6 +69,10 @@ class ClassTarget:
             raise ComputeError(self.name, f"class {unseen!r} is not among those that the model learns")
         return codes
 
+    def of(self, block: Columns) -> npt.NDArray[np.int64]:
+        """The target column of a block, encoded."""
+        return self.encode(block[self.name])
+
     def check(self, pieces: Iterable[Column]) -> None:
         """Raises as `encode` does, for a column of which `pieces` are consecutive parts."""
         for column in _complete(self.name, pieces):
@@ -76,6 +86,9 @@ class ClassTarget:
 class ValueTarget:
     """A number, standardised: (value − mean) / scale; the scale is 1 when all values are equal."""
 
+    task: ClassVar[str] = "regression"
+    dtype: ClassVar[npt.DTypeLike] = np.float32
+    shape: ClassVar[tuple[int, ...]] = ()
     name: str
     mean: float
     scale: float
@@ -97,6 +110,10 @@ class ValueTarget:
         standard: npt.NDArray[np.float32] = ((values - self.mean) / self.scale).astype(np.float32)
         return standard
 
+    def of(self, block: Columns) -> npt.NDArray[np.float32]:
+        """The target column of a block, encoded."""
+        return self.encode(block[self.name])
+
     def check(self, pieces: Iterable[Column]) -> None:
         """Raises as `encode` does, for a column of which `pieces` are consecutive parts."""
         for _ in _numbers(self.name, pieces):
@@ -110,11 +127,33 @@ class ValueTarget:
         return {"kind": "values", "name": self.name, "mean": self.mean, "scale": self.scale}
 
 
-Target: TypeAlias = ClassTarget | ValueTarget
+@dataclass(frozen=True)
+class NoTarget:
+    """Nothing is to be told: rows are grouped by their features alone."""
+
+    task: ClassVar[str] = "clustering"
+    dtype: ClassVar[npt.DTypeLike] = np.float32
+    shape: ClassVar[tuple[int, ...]] = (0,)
+    name: ClassVar[str] = ""
+
+    def of(self, block: Columns) -> npt.NDArray[np.float32]:
+        """(n, 0)."""
+        return np.empty((row_count(block), 0), np.float32)
+
+    def check(self, pieces: Iterable[Column]) -> None:
+        """Reads none of them."""
+
+    def metadata(self) -> dict[str, Any]:
+        return {"kind": "none"}
+
+
+Target: TypeAlias = ClassTarget | ValueTarget | NoTarget
 
 
 def restore_target(metadata: Mapping[str, Any]) -> Target:
     """The inverse of `metadata()`."""
+    if metadata["kind"] == "none":
+        return NoTarget()
     if metadata["kind"] == "classes":
         return ClassTarget(metadata["name"], tuple(metadata["classes"]))
     return ValueTarget(metadata["name"], metadata["mean"], metadata["scale"])

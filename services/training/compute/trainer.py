@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.training.compute.backend import Backend
+from services.training.compute.cluster_metrics import ClusterScore
 from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.base import Samples
 from services.training.compute.estimators.registry import estimator
@@ -15,7 +16,7 @@ from services.training.compute.metrics import ClassificationScore, RegressionSco
 from services.training.compute.model import TrainedModel
 from services.training.compute.prepare import Preparation, Prepared, Problem, Room
 from services.training.compute.table import Columns, Table, as_table
-from services.training.compute.targets import ClassTarget
+from services.training.compute.targets import ClassTarget, NoTarget
 from services.training.compute.warm_start import check_start
 
 __all__ = ["Fitted", "Loop", "NullLoop", "Problem", "fit"]
@@ -115,8 +116,10 @@ def _train(
 def _check(problem: Problem, train: Table, *others: Table | None) -> None:
     if problem.task not in problem.hyperparameters.tasks:
         raise ComputeError("task", f"{problem.hyperparameters.name} does not do {problem.task}")
+    if (problem.task == "clustering") != (not problem.target):
+        raise ComputeError("target", "has to be empty for clustering, and only there")
     for table in (train, *others):
-        if table is not None and problem.target not in table.names:
+        if table is not None and problem.target and problem.target not in table.names:
             raise ComputeError(problem.target, "the target column is missing")
     if not len(train):
         raise ComputeError("train", "there are no rows")
@@ -131,8 +134,19 @@ def _measure(model: TrainedModel, samples: Samples, loop: Offering) -> dict[str,
             loop.go_on()
             score.add(targets, model.outputs(features))
         return score.metrics()
+    if isinstance(target, NoTarget):
+        return _measure_clusters(model, samples, loop)
     errors = RegressionScore()
     for features, targets in samples.blocks(_OUTPUTS):
         loop.go_on()
         errors.add(target.decode(targets), model.outputs(features))
     return errors.metrics()
+
+
+def _measure_clusters(model: TrainedModel, samples: Samples, loop: Offering) -> dict[str, float]:
+    """Raises Stopped."""
+    score = ClusterScore(len(samples), model.learned["centres"])
+    for features, _ in samples.blocks(_OUTPUTS):
+        loop.go_on()
+        score.add(features, model.outputs(features))
+    return score.metrics()

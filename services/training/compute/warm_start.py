@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from services.training.compute.errors import ComputeError
 from services.training.compute.model import TrainedModel
-from services.training.compute.targets import ClassTarget
-from services.training.domain.hyperparameters import Hyperparameters, Mlp
+from services.training.domain.hyperparameters import Hyperparameters
+
+# What the shapes of the learned arrays depend on, beside the data.
+_SHAPES = {"mlp": ("hidden_sizes", "ensemble_size"), "kmeans": ("clusters",)}
 
 
 def check_start(start: TrainedModel, params: Hyperparameters, task: str, target: str) -> None:
@@ -13,13 +15,11 @@ def check_start(start: TrainedModel, params: Hyperparameters, task: str, target:
     began = start.hyperparameters
     if began.name != params.name:
         raise _differs("algorithm", params.name, began.name)
-    if isinstance(began, Mlp) and isinstance(params, Mlp):
-        for field in ("hidden_sizes", "ensemble_size"):
-            if getattr(began, field) != getattr(params, field):
-                raise _differs(field, _plain(getattr(params, field)), _plain(getattr(began, field)))
-    found = "classification" if isinstance(start.target, ClassTarget) else "regression"
-    if found != task:
-        raise _differs("task", task, found)
+    for field in _SHAPES.get(params.name, ()):
+        if getattr(began, field) != getattr(params, field):
+            raise _differs(field, _plain(getattr(params, field)), _plain(getattr(began, field)))
+    if start.target.task != task:
+        raise _differs("task", task, start.target.task)
     if start.target.name != target:
         raise _differs("target", repr(target), repr(start.target.name))
 

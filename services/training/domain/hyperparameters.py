@@ -98,8 +98,25 @@ class Mlp(_Hyperparameters):
         return found
 
 
-Hyperparameters: TypeAlias = Linear | Logistic | Mlp
-ALGORITHMS: Mapping[str, Any] = {kind.name: kind for kind in (Linear, Logistic, Mlp)}
+@dataclass(frozen=True)
+class KMeans(_Hyperparameters):
+    """k-means++ and Lloyd's iterations, or mini-batches of `batch_size` rows when that is not 0.
+
+    An iteration is a pass over the rows. `tolerance`: the squared move of all centres in one, over the mean
+    variance of the inputs, at which a run ends. The best of `restarts` runs counts.
+    """
+
+    name: ClassVar[str] = "kmeans"
+    tasks: ClassVar[tuple[str, ...]] = ("clustering",)
+    clusters: int = _bounded(8, 1, 65_536)
+    max_iterations: int = _bounded(300, 1, 100_000)
+    tolerance: float = _bounded(1e-4, 0, 1)
+    batch_size: int = _bounded(0, 0, 1_048_576)
+    restarts: int = _bounded(1, 1, 1000)
+
+
+Hyperparameters: TypeAlias = Linear | Logistic | Mlp | KMeans
+ALGORITHMS: Mapping[str, Any] = {kind.name: kind for kind in (Linear, Logistic, Mlp, KMeans)}
 
 
 def to_json(params: Hyperparameters) -> dict[str, Any]:

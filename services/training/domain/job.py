@@ -77,10 +77,11 @@ class IllegalMove(Exception):
 
 
 class Task(StrEnum):
-    """What a model is to do with the target column."""
+    """What a model is to do: tell the target column, or group rows without one."""
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
+    CLUSTERING = "clustering"
 
 
 class Device(StrEnum):
@@ -113,6 +114,7 @@ class Source:
 class JobSpec:
     """What is asked for. validation, test: None where a fraction of `train` is used.
 
+    target: empty for clustering; target_type then is that of the numbers of clusters.
     time_limit: seconds that all attempts together may run; 0 for no limit.
     """
 

@@ -18,7 +18,11 @@ from services.training.domain.dataset import ColumnType
 from services.training.domain.job import Task
 from services.training.domain.model import Model
 
-TASK_NUMBERS = {Task.CLASSIFICATION: job_pb2.CLASSIFICATION, Task.REGRESSION: job_pb2.REGRESSION}
+TASK_NUMBERS = {
+    Task.CLASSIFICATION: job_pb2.CLASSIFICATION,
+    Task.REGRESSION: job_pb2.REGRESSION,
+    Task.CLUSTERING: job_pb2.CLUSTERING,
+}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -33,12 +33,13 @@ class RecordedTrainer:
     """One job, its points and its dataset."""
 
     state: str = "SUCCEEDED"
+    task: str = "regression"
     sha256: str = "abc"
     points_of: list[Point] = field(default_factory=list)
     data_error: Exception | None = None
 
     def job(self, job_id: str, caller: Caller) -> Job:
-        return Job(job_id, self.state, "d", "abc", "y", "regression", MLP, {"r2": 0.9})
+        return Job(job_id, self.state, "d", "abc", "y", self.task, MLP, {"r2": 0.9})
 
     def points(self, job_id: str, caller: Caller) -> list[Point]:
         return self.points_of
@@ -89,6 +90,11 @@ def test_a_job_that_has_not_ended_is_refused(state: str) -> None:
     with pytest.raises(FailedPrecondition) as refused:
         enhance(RecordedTrainer(state), job_id="j")
     assert refused.value.reason == "JOB_NOT_FINISHED"
+
+
+def test_a_clustering_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="no rules"):
+        enhance(RecordedTrainer(task="clustering"), job_id="j")
 
 
 def test_a_model_is_read_through_its_job() -> None:

@@ -57,6 +57,12 @@ def test_every_option_of_a_job_arrives(api: FakeApi, client: Client) -> None:
     }
 
 
+def test_clustering_sends_no_target(api: FakeApi, client: Client) -> None:
+    client.jobs.create("d", algorithm="kmeans", hyperparameters={"clusters": 4}, task="clustering")
+    sent_request = sent(api.calls["CreateJob"][0])
+    assert sent_request == {"dataset_id": "d", "task": "CLUSTERING", "kmeans": {"clusters": 4}}
+
+
 def test_what_is_not_given_is_left_to_the_service(api: FakeApi, client: Client) -> None:
     client.jobs.create("d", "t", algorithm=None)
     assert sent(api.calls["CreateJob"][0]) == {"dataset_id": "d", "target": "t"}
@@ -160,4 +166,4 @@ def test_every_field_of_a_request_has_its_argument(api: FakeApi, client: Client)
     )
     fields = {field.name for field, _ in api.calls["CreateJob"][0].ListFields()}
     known = {field.name for field in job_service_pb2.CreateJobRequest.DESCRIPTOR.fields}
-    assert known - fields == of_rest | {"linear", "logistic"}
+    assert known - fields == of_rest | {"linear", "logistic", "kmeans"}

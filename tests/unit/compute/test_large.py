@@ -14,7 +14,7 @@ from services.training.compute.estimators import batches
 from services.training.compute.model import weights_sha256
 from services.training.compute.table import Categories, Column, take
 from services.training.compute.trainer import Fitted, Problem, fit
-from services.training.domain.hyperparameters import Hyperparameters, Linear, Logistic, Mlp
+from services.training.domain.hyperparameters import Hyperparameters, KMeans, Linear, Logistic, Mlp
 from tests.unit.compute.tables import Interrupted, Recorder
 
 NUMPY = open_backend("numpy")
@@ -54,6 +54,8 @@ def problem(params: Hyperparameters) -> tuple[Problem, dict[str, Column]]:
         del columns["label"]
         return Problem("regression", "value", params), columns
     del columns["value"]
+    if isinstance(params, KMeans):
+        return Problem("clustering", "", params), columns
     return Problem("classification", "label", params), columns
 
 
@@ -69,7 +71,9 @@ def digest(fitted: Fitted) -> str:
     return weights_sha256(fitted.model.arrays())
 
 
-@pytest.mark.parametrize("params", [MLP, Logistic(), Linear()])
+@pytest.mark.parametrize(
+    "params", [MLP, Logistic(), Linear(), KMeans(clusters=5), KMeans(clusters=5, batch_size=90)]
+)
 @pytest.mark.parametrize("budget", ["packed in memory", "in files"])
 def test_the_model_is_that_of_rows_in_memory(tmp_path: Path, params: Hyperparameters, budget: str) -> None:
     found, expected = run(params, tmp_path, budget), run(params, None, "dense")

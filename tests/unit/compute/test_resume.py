@@ -14,12 +14,12 @@ from safetensors.numpy import load, load_file, save, save_file
 
 from services.training.compute.backend import open_backend
 from services.training.compute.errors import ComputeError
-from services.training.compute.estimators import linear, logistic
+from services.training.compute.estimators import kmeans, linear, logistic
 from services.training.compute.loop import Loop, Snapshot
 from services.training.compute.model import weights_sha256
 from services.training.compute.table import Table, take
 from services.training.compute.trainer import Fitted, Problem, fit
-from services.training.domain.hyperparameters import Linear, Logistic, Mlp
+from services.training.domain.hyperparameters import KMeans, Linear, Logistic, Mlp
 from tests.unit.compute.tables import Interrupted, Recorder, bundled
 
 NUMPY = open_backend("numpy")
@@ -41,6 +41,8 @@ CASES = {
     "mlp, no validation": Problem("classification", "y", HASTY, 5, validation_fraction=0),
     "logistic": Problem("classification", "y", LOGISTIC),
     "linear": Problem("regression", "y", LINEAR),
+    "kmeans": Problem("clustering", "", KMeans(clusters=6, restarts=3), seed=2),
+    "kmeans, batches": Problem("clustering", "", KMeans(9, batch_size=20, max_iterations=5, restarts=2), 1),
 }
 
 
@@ -48,6 +50,7 @@ CASES = {
 def _iterations_and_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "WIDEST_DIRECT", 1)
     monkeypatch.setattr(linear, "_BLOCK_ROWS", 50)
+    monkeypatch.setattr(kmeans, "_BLOCK_ROWS", 50)
     monkeypatch.setitem(logistic._BLOCK_ROWS, "numpy", 50)
 
 
@@ -56,7 +59,7 @@ def run(problem: Problem, loop: Loop, resume: Mapping[str, np.ndarray] | None = 
 
 
 def table(problem: Problem) -> Table:
-    name = "iris" if problem.task == "classification" else "diabetes"
+    name = "diabetes" if problem.task == "regression" else "iris"
     return take(bundled(name), np.arange(150))
 
 
@@ -127,7 +130,7 @@ def test_a_stop_after_the_last_step_loses_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("name", "other"),
-    list(permutations(["mlp", "mlp, values", "logistic", "linear"], 2)),
+    list(permutations(["mlp", "mlp, values", "logistic", "linear", "kmeans"], 2)),
 )
 def test_a_checkpoint_of_another_fit_is_refused(name: str, other: str) -> None:
     loop = Interrupted(last=3)

@@ -11,9 +11,10 @@ import pytest
 from services.training.compute.backend import open_backend
 from services.training.compute.errors import ComputeError
 from services.training.compute.model import TrainedModel, weights_sha256
+from services.training.compute.prepare import Task
 from services.training.compute.table import Categories, Column, Table, take
 from services.training.compute.trainer import Fitted, NullLoop, Problem, fit
-from services.training.domain.hyperparameters import Hyperparameters, Linear, Logistic, Mlp
+from services.training.domain.hyperparameters import Hyperparameters, KMeans, Linear, Logistic, Mlp
 from tests.unit.compute.tables import Recorder, bundled, text
 
 NUMPY = open_backend("numpy")
@@ -63,6 +64,24 @@ def test_diabetes_beats_the_mean(params: Hyperparameters) -> None:
     assert fitted.test_metrics["r2"] > 0.3
     values = model_of(fitted).predict(bundled("diabetes")).values
     assert 25 < min(values) < max(values) < 346
+
+
+def test_clusters_of_a_table_of_every_kind() -> None:
+    fitted = run(Problem("clustering", "", KMeans(clusters=4, restarts=3)), mixed(300))
+    assert set(fitted.validation_metrics) == set(fitted.test_metrics) == {"inertia", "silhouette"}
+    model = model_of(fitted)
+    again = TrainedModel.restore(json.loads(json.dumps(model.metadata())), model.arrays())
+    predictions = again.predict(mixed(60, seed=1))
+    assert predictions.values == model.predict(mixed(60, seed=1)).values
+    assert set(predictions.values) == {0, 1, 2, 3}
+    assert (predictions.classes, predictions.probabilities) == ((), None)
+
+
+@pytest.mark.parametrize(("task", "target"), [("clustering", "y"), ("classification", "")])
+def test_only_clustering_goes_without_a_target(task: Task, target: str) -> None:
+    params = KMeans() if task == "clustering" else Logistic()
+    with pytest.raises(ComputeError, match="target: has to be empty for clustering, and only there"):
+        run(Problem(task, target, params), mixed(100))
 
 
 @pytest.mark.parametrize("params", [QUICK, Logistic()])

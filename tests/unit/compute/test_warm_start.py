@@ -13,7 +13,7 @@ from services.training.compute.estimators import linear
 from services.training.compute.model import TrainedModel, weights_sha256
 from services.training.compute.table import Column, Table, take
 from services.training.compute.trainer import NullLoop, Problem, fit
-from services.training.domain.hyperparameters import Hyperparameters, Linear, Logistic, Mlp
+from services.training.domain.hyperparameters import Hyperparameters, KMeans, Linear, Logistic, Mlp
 from tests.unit.compute.tables import Interrupted, Recorder, bundled, text
 
 NUMPY = open_backend("numpy")
@@ -118,6 +118,15 @@ def test_what_does_not_fit_is_refused_by_name(change: dict[str, object], table: 
     with pytest.raises(ComputeError) as caught:
         trained(replace(problem, **change), table, start)
     assert caught.value.field == field
+
+
+def test_another_number_of_clusters_is_refused() -> None:
+    problem, table = Problem("clustering", "", KMeans(clusters=3)), small()
+    start, _ = trained(problem, table)
+    _, warm = trained(problem, table, start)
+    assert len(warm.reports) <= 2
+    with pytest.raises(ComputeError, match="is 4, but 3 in the model"):
+        trained(replace(problem, hyperparameters=KMeans(clusters=4)), table, start)
 
 
 def test_a_class_that_the_model_does_not_know_is_named() -> None:

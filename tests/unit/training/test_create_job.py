@@ -14,7 +14,7 @@ from services.training.adapters.store_sql import SqlStore
 from services.training.application.create_job import CreateJob, JobRequest
 from services.training.application.ports import Page
 from services.training.domain.dataset import ColumnType, Content, Version
-from services.training.domain.hyperparameters import Linear, Logistic, Mlp
+from services.training.domain.hyperparameters import KMeans, Linear, Logistic, Mlp
 from services.training.domain.job import Device, Job, JobState, Source, Task
 from tests.unit.training.samples import NOW, column, content, dataset, model
 
@@ -99,6 +99,14 @@ def test_the_task_is_found_from_the_target(
         ({"hyperparameters": Mlp(learning_rate=float("inf"))}, "mlp.learning_rate"),
         ({"hyperparameters": Mlp(max_epochs=0)}, "mlp.max_epochs"),
         ({"target": "y", "hyperparameters": Logistic()}, "logistic"),
+        ({"target": ""}, "target"),
+        ({"target": "", "hyperparameters": Logistic()}, "target"),
+        ({"target": "", "task": Task.CLASSIFICATION, "hyperparameters": KMeans()}, "target"),
+        ({"hyperparameters": KMeans()}, "target"),
+        ({"task": Task.CLUSTERING}, "target"),
+        ({"task": Task.CLASSIFICATION, "hyperparameters": KMeans()}, "kmeans"),
+        ({"target": "", "task": Task.CLUSTERING, "hyperparameters": Mlp()}, "mlp"),
+        ({"target": "", "hyperparameters": KMeans(clusters=0)}, "kmeans.clusters"),
         ({"validation_dataset_id": "narrow"}, "validation_dataset_id"),
         ({"test_dataset_id": "other"}, "test_dataset_id"),
         ({"priority": 101}, "priority"),
@@ -118,6 +126,14 @@ def test_the_field_at_fault_is_named(
     assert caught.value.reason == "INVALID_FIELD"
     assert list(problems(caught.value)) == [field]
     assert jobs(store) == []
+
+
+@pytest.mark.parametrize(
+    "asked", [{"hyperparameters": KMeans()}, {"task": Task.CLUSTERING}, {"dataset_id": "narrow"}]
+)
+def test_clustering_needs_no_target(create: CreateJob, asked: dict[str, Any]) -> None:
+    made = create(replace(GOOD, **{"target": "", "hyperparameters": KMeans(), **asked}))
+    assert (made.spec.task, made.spec.target, made.spec.hyperparameters) == (Task.CLUSTERING, "", KMeans())
 
 
 def test_all_wrong_numbers_are_named_at_once(create: CreateJob) -> None:

@@ -16,8 +16,8 @@ from services.training.adapters.learner import ComputeLearner
 from services.training.application.ports import InvalidRow, Learned, UnfitCheckpoint, UntrainableData
 from services.training.compute.backend import open_backend
 from services.training.compute.loop import NullLoop
-from services.training.domain.dataset import Content, Reading
-from services.training.domain.hyperparameters import Linear, Logistic, Mlp
+from services.training.domain.dataset import ColumnType, Content, Reading
+from services.training.domain.hyperparameters import KMeans, Linear, Logistic, Mlp
 from services.training.domain.job import JobSpec, Source, Task
 from services.training.rpc import mapping
 from tests.unit.compute.tables import Interrupted, Recorder
@@ -75,6 +75,23 @@ def test_classes_come_back_as_they_were_sent(
     for answer in answers:
         assert set(answer["probabilities"]) == set(spelled)
         assert sum(answer["probabilities"].values()) == pytest.approx(1)
+
+
+def test_clusters_come_back_as_their_numbers(
+    learner: ComputeLearner, artifacts: DiskArtifacts, tmp_path: Path
+) -> None:
+    lines = [f"{number + 1000 * (number % 2)},{'ab'[number % 2]}" for number in range(100)]
+    stored(artifacts, tmp_path, "\n".join(["x,kind", *lines]))
+    params, source = KMeans(clusters=2), Source("table", "5a", 1, "a1")
+    asked = JobSpec(source, "", ColumnType.INTEGER, Task.CLUSTERING, params)
+    learned = learner.fit(asked, NullLoop())
+    assert (learned.classes, len(learned.features)) == ((), 2)
+    assert set(learned.validation_metrics) == {"inertia", "silhouette"}
+    assert learned.test_metrics["silhouette"] > 0.9
+    rows = [{"x": 5, "kind": "a"}, {"x": 1005, "kind": "b"}, {"x": 1005, "kind": "b"}]
+    first, second, third = said(learner, artifacts, learned, asked, rows)
+    assert sorted([first["value"], second["value"]]) == [0, 1]
+    assert second == third == {"value": second["value"]}
 
 
 def test_numbers_come_back_as_numbers(

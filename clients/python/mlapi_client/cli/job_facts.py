@@ -36,7 +36,11 @@ def standing(job: job_pb2.Job) -> str:
 
 def headline(job: job_pb2.Job) -> list[tuple[str, float]]:
     """The test metrics by which a job is known at a glance."""
-    return [(name, job.test_metrics[name]) for name in ("accuracy", "rmse") if name in job.test_metrics]
+    return [
+        (name, job.test_metrics[name])
+        for name in ("accuracy", "rmse", "silhouette")
+        if name in job.test_metrics
+    ]
 
 
 def _standing_facts(job: job_pb2.Job) -> dict[str, str]:
@@ -54,7 +58,7 @@ def _made_of(job: job_pb2.Job) -> dict[str, str]:
     chosen = display.hyperparameters_of(job)
     version = f" version {job.dataset_version}" if job.dataset_version else ""
     return {
-        "dataset": f"{job.dataset_id}{version}, target {job.target}",
+        "dataset": f"{job.dataset_id}{version}, target {job.target or 'none'}",
         "algorithm": job.WhichOneof("algorithm") or "",
         "settings": "  ".join(f"{name}={json.dumps(_round(value))}" for name, value in chosen.items()),
         "began with": f"the weights of {job.warm_start_model_id}" if job.warm_start_model_id else "",

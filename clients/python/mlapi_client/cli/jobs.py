@@ -30,7 +30,7 @@ def command() -> None:
 
 @command.command()
 @click.argument("dataset_id", metavar="DATASET")
-@click.option("--target", required=True, help="Column to be told.")
+@click.option("--target", default="", help="Column to be told; kmeans goes without.")
 @click.option(
     "--algorithm",
     default="mlp",
@@ -47,8 +47,8 @@ def command() -> None:
 )
 @click.option(
     "--task",
-    type=click.Choice(["classification", "regression"]),
-    help="Default: found from the target column.",
+    type=click.Choice(["classification", "regression", "clustering"]),
+    help="Default: found from the algorithm and the target column.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option("--name", "display_name", default="", help="A name for people.")
@@ -112,7 +112,9 @@ def create(
     watched: bool,
     **options: Any,
 ) -> None:
-    """Create a job that trains on DATASET to tell the target column."""
+    """Create a job that trains on DATASET, to tell the target column or to group rows that are alike."""
+    if not target and options["algorithm"] != "kmeans":
+        raise click.UsageError("Missing option '--target'; only kmeans goes without.")
     client = session.client()
     chosen = hyperparameters.parse(options["algorithm"], assignments)
     job = client.jobs.create(dataset_id, target, hyperparameters=chosen, **options)

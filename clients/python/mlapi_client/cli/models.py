@@ -31,7 +31,7 @@ def list_(session: Session, limit: int | None) -> None:
     for model in found:
         test = ", ".join(
             f"{name} {model.test_metrics[name]:.4g}"
-            for name in ("accuracy", "rmse")
+            for name in ("accuracy", "rmse", "silhouette")
             if name in model.test_metrics
         )
         about = (model.algorithm, _task(model), model.target, model.dataset_id, test)
@@ -69,7 +69,7 @@ def _show(model: model_pb2.Model) -> None:
     screen = display.console()
     facts = {
         "model": f"{model.model_id}  {model.display_name}",
-        "what": f"{model.algorithm}, {_task(model)} of {model.target}",
+        "what": f"{model.algorithm}, {_task(model)}{f' of {model.target}' * bool(model.target)}",
         "from": f"job {model.job_id}, dataset {model.dataset_id}",
         "columns": ", ".join(feature.name for feature in model.features),
         "classes": ", ".join(model.classes),

@@ -95,7 +95,8 @@ class TrainedModel(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a model says of one row: a class as text, or a number, and each class's probability."""
+    """What a model says of one row: a class as text, or a number, be it of a cluster; and each class's
+    probability."""
 
     value: str | float
     probabilities: Mapping[str, float]

@@ -13,6 +13,7 @@ from services.training.compute.backend import Backend
 from services.training.compute.loop import Loop, State
 from services.training.compute.preprocessing import Expansion, Matrix
 from services.training.compute.storage import FileRows, Rows
+from services.training.compute.table import IntArray
 
 __all__ = ["Arrays", "Estimator", "Matrix", "Outcome", "Samples"]
 
@@ -28,8 +29,8 @@ class Samples:
     """Preprocessed rows, in memory or in files.
 
     features: (n, d) float32, C-contiguous; or packed rows, of which `expansion` makes those.
-    targets: (n,) int64 class codes, or (n,) float32 standardised values.
-    classes: how many classes there are; 0 for regression.
+    targets: (n,) int64 class codes, (n,) float32 standardised values, or (n, 0) where nothing is to be told.
+    classes: how many classes there are; 0 for regression and clustering.
     unit: what one unit of a standardised target is worth in the target's own units.
     """
 
@@ -58,6 +59,15 @@ class Samples:
             return self
         to_device = backend.to_device
         return replace(self, features=to_device(self.features), targets=to_device(self.targets))
+
+    def at(self, rows: IntArray) -> Matrix:
+        """Inputs (m, d) of the rows at those places, which rise."""
+        features = self.features
+        if isinstance(features, FileRows):
+            found = np.concatenate([features[row : row + 1] for row in rows.tolist()])
+        else:
+            found = features[rows]
+        return self.expansion(found) if self.expansion else found
 
     def blocks(self, most: int) -> Iterator[tuple[Matrix, npt.NDArray[Any]]]:
         """Inputs (m, d) and targets (m,), at most `most` rows at a time, in their order."""
@@ -104,4 +114,6 @@ class Estimator(Protocol):
         """
 
     def predict(self, arrays: Arrays, features: Matrix) -> npt.NDArray[np.float64]:
-        """Probabilities (n, classes), rows summing to 1, or standardised values (n,); on the host."""
+        """Probabilities (n, classes), rows summing to 1; standardised values, or numbers of clusters (n,).
+
+        On the host."""

@@ -101,6 +101,65 @@ class Logistic(_message.Message):
 Global___Logistic: _TypeAlias = Logistic  # noqa: Y015
 
 @_typing.final
+class KMeans(_message.Message):
+    """k-means: k-means++ to begin with, then Lloyd's iterations over all rows, or over mini-batches. There is no target."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTERS_FIELD_NUMBER: _builtins.int
+    MAX_ITERATIONS_FIELD_NUMBER: _builtins.int
+    TOLERANCE_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    RESTARTS_FIELD_NUMBER: _builtins.int
+    clusters: _builtins.int
+    """Clusters, in 1 to 65,536; at most as many as training rows. Default 8."""
+    max_iterations: _builtins.int
+    """Bound on passes over the rows in a run, in 1 to 100,000. Default 300."""
+    tolerance: _builtins.float
+    """Squared move of all centres in a pass, over the mean variance of the inputs, at which a run ends; in 0 to 1.
+    Default 1e-4.
+    """
+    batch_size: _builtins.int
+    """Rows after which the centres move, in 0 to 1,048,576; 0 for all of them. Default 0."""
+    restarts: _builtins.int
+    """Runs from other first centres, the best of which counts; in 1 to 1,000. Default 1."""
+    def __init__(
+        self,
+        *,
+        clusters: _builtins.int | None = ...,
+        max_iterations: _builtins.int | None = ...,
+        tolerance: _builtins.float | None = ...,
+        batch_size: _builtins.int | None = ...,
+        restarts: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_clusters", b"_clusters", "_max_iterations", b"_max_iterations", "_restarts", b"_restarts", "_tolerance", b"_tolerance", "batch_size", b"batch_size", "clusters", b"clusters", "max_iterations", b"max_iterations", "restarts", b"restarts", "tolerance", b"tolerance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_clusters", b"_clusters", "_max_iterations", b"_max_iterations", "_restarts", b"_restarts", "_tolerance", b"_tolerance", "batch_size", b"batch_size", "clusters", b"clusters", "max_iterations", b"max_iterations", "restarts", b"restarts", "tolerance", b"tolerance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
+    _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015
+    _WhichOneofReturnType__clusters: _TypeAlias = _typing.Literal["clusters"]  # noqa: Y015
+    _WhichOneofArgType__clusters: _TypeAlias = _typing.Literal["_clusters", b"_clusters"]  # noqa: Y015
+    _WhichOneofReturnType__max_iterations: _TypeAlias = _typing.Literal["max_iterations"]  # noqa: Y015
+    _WhichOneofArgType__max_iterations: _TypeAlias = _typing.Literal["_max_iterations", b"_max_iterations"]  # noqa: Y015
+    _WhichOneofReturnType__restarts: _TypeAlias = _typing.Literal["restarts"]  # noqa: Y015
+    _WhichOneofArgType__restarts: _TypeAlias = _typing.Literal["_restarts", b"_restarts"]  # noqa: Y015
+    _WhichOneofReturnType__tolerance: _TypeAlias = _typing.Literal["tolerance"]  # noqa: Y015
+    _WhichOneofArgType__tolerance: _TypeAlias = _typing.Literal["_tolerance", b"_tolerance"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__batch_size) -> _WhichOneofReturnType__batch_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clusters) -> _WhichOneofReturnType__clusters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_iterations) -> _WhichOneofReturnType__max_iterations | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__restarts) -> _WhichOneofReturnType__restarts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tolerance) -> _WhichOneofReturnType__tolerance | None: ...
+
+Global___KMeans: _TypeAlias = KMeans  # noqa: Y015
+
+@_typing.final
 class Mlp(_message.Message):
     """Multi-layer perceptron: ReLU layers, mini-batch AdamW, early stopping on the validation split."""
 

@@ -36,9 +36,11 @@ class _TaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Task.ValueType],
     """Tell which of several classes a row belongs to."""
     REGRESSION: _Task.ValueType  # 2
     """Tell a number."""
+    CLUSTERING: _Task.ValueType  # 3
+    """Group rows that are alike; there is no target column."""
 
 class Task(_Task, metaclass=_TaskEnumTypeWrapper):
-    """What a model is to do with the target column."""
+    """What a model is to do."""
 
 TASK_UNSPECIFIED: Task.ValueType  # 0
 """Chosen by the platform: text, booleans and whole numbers of few values are classes, other numbers are
@@ -48,6 +50,8 @@ CLASSIFICATION: Task.ValueType  # 1
 """Tell which of several classes a row belongs to."""
 REGRESSION: Task.ValueType  # 2
 """Tell a number."""
+CLUSTERING: Task.ValueType  # 3
+"""Group rows that are alike; there is no target column."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
 
 class _Device:
@@ -187,6 +191,7 @@ class Job(_message.Message):
     LINEAR_FIELD_NUMBER: _builtins.int
     LOGISTIC_FIELD_NUMBER: _builtins.int
     MLP_FIELD_NUMBER: _builtins.int
+    KMEANS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     VALIDATION_METRICS_FIELD_NUMBER: _builtins.int
@@ -226,9 +231,9 @@ class Job(_message.Message):
     time_limit_seconds: _builtins.float
     """Seconds that all attempts together may run; 0 for no limit."""
     target: _builtins.str
-    """Column to be told."""
+    """Column to be told; empty for clustering."""
     task: Global___Task.ValueType
-    """What is to be done with it."""
+    """What is to be done."""
     seed: _builtins.int
     """Seed of every random choice."""
     validation_dataset_id: _builtins.str
@@ -262,8 +267,14 @@ class Job(_message.Message):
         """Multi-layer perceptron."""
 
     @_builtins.property
+    def kmeans(self) -> _algorithm_pb2.KMeans:
+        """k-means clustering."""
+
+    @_builtins.property
     def validation_metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Output only. Measured on the validation part: `accuracy`, `log_loss`, `roc_auc`, `f1`; `rmse`, `mae`, `r2`."""
+        """Output only. Measured on the validation part: `accuracy`, `log_loss`, `roc_auc`, `f1`; `rmse`, `mae`, `r2`;
+        `inertia` (sum of squared distances from each row to its centre, of standardised inputs), `silhouette`.
+        """
 
     @_builtins.property
     def test_metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
@@ -330,6 +341,7 @@ class Job(_message.Message):
         linear: _algorithm_pb2.Linear | None = ...,
         logistic: _algorithm_pb2.Logistic | None = ...,
         mlp: _algorithm_pb2.Mlp | None = ...,
+        kmeans: _algorithm_pb2.KMeans | None = ...,
         state: Global___Job.State.ValueType = ...,
         progress: _builtins.float = ...,
         validation_metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
@@ -347,11 +359,11 @@ class Job(_message.Message):
         queue: Global___QueuePlace | None = ...,
         checkpoints: _abc.Iterable[Global___Checkpoint] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "queue", b"queue", "split", b"split", "start_time", b"start_time", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "queue", b"queue", "split", b"split", "start_time", b"start_time", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "attempt", b"attempt", "checkpoints", b"checkpoints", "create_time", b"create_time", "dataset_id", b"dataset_id", "dataset_sha256", b"dataset_sha256", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "job_id", b"job_id", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "model_id", b"model_id", "priority", b"priority", "progress", b"progress", "queue", b"queue", "seed", b"seed", "split", b"split", "start_time", b"start_time", "state", b"state", "step", b"step", "target", b"target", "task", b"task", "tenant", b"tenant", "test_dataset_id", b"test_dataset_id", "test_metrics", b"test_metrics", "time_limit_seconds", b"time_limit_seconds", "update_time", b"update_time", "usage", b"usage", "validation_dataset_id", b"validation_dataset_id", "validation_metrics", b"validation_metrics", "warm_start_model_id", b"warm_start_model_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "attempt", b"attempt", "checkpoints", b"checkpoints", "create_time", b"create_time", "dataset_id", b"dataset_id", "dataset_sha256", b"dataset_sha256", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "job_id", b"job_id", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "model_id", b"model_id", "priority", b"priority", "progress", b"progress", "queue", b"queue", "seed", b"seed", "split", b"split", "start_time", b"start_time", "state", b"state", "step", b"step", "target", b"target", "task", b"task", "tenant", b"tenant", "test_dataset_id", b"test_dataset_id", "test_metrics", b"test_metrics", "time_limit_seconds", b"time_limit_seconds", "update_time", b"update_time", "usage", b"usage", "validation_dataset_id", b"validation_dataset_id", "validation_metrics", b"validation_metrics", "warm_start_model_id", b"warm_start_model_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_algorithm: _TypeAlias = _typing.Literal["linear", "logistic", "mlp"]  # noqa: Y015
+    _WhichOneofReturnType_algorithm: _TypeAlias = _typing.Literal["linear", "logistic", "mlp", "kmeans"]  # noqa: Y015
     _WhichOneofArgType_algorithm: _TypeAlias = _typing.Literal["algorithm", b"algorithm"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_algorithm) -> _WhichOneofReturnType_algorithm | None: ...
 

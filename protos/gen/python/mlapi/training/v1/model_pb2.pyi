@@ -98,7 +98,7 @@ class Model(_message.Message):
     task: _job_pb2.Task.ValueType
     """Output only. What it tells."""
     target: _builtins.str
-    """Output only. Column that it tells."""
+    """Output only. Column that it tells; empty for clustering."""
     weights_sha256: _builtins.str
     """Output only. SHA-256 over the learned arrays, in lower-case hex."""
     @_builtins.property
@@ -107,7 +107,7 @@ class Model(_message.Message):
 
     @_builtins.property
     def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. Classes that it tells apart, as text; empty for regression."""
+        """Output only. Classes that it tells apart, as text; empty for regression and clustering."""
 
     @_builtins.property
     def validation_metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
@@ -231,11 +231,11 @@ class Prediction(_message.Message):
     PROBABILITIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def value(self) -> _struct_pb2.Value:
-        """The class, written as in the target column, or the number."""
+        """The class, written as in the target column; the number; or the number of the cluster, from 0."""
 
     @_builtins.property
     def probabilities(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Class → probability; empty for regression."""
+        """Class → probability; empty for regression and clustering."""
 
     def __init__(
         self,

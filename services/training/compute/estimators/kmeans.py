@@ -1,0 +1,226 @@
+"""k-means: centres that make the sum of squared distances from each row to its nearest centre small.
+
+By Lloyd's iterations over all rows (S. Lloyd, "Least squares quantization in PCM", 1982), or over
+mini-batches (D. Sculley, "Web-scale k-means clustering", WWW 2010), where a centre is the mean of all rows
+that it was ever given. A centre without rows is moved to the row that is farthest from its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from services.training.compute.backend import Backend
+from services.training.compute.errors import ComputeError
+from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples
+from services.training.compute.estimators.batches import random
+from services.training.compute.kernels.kmeans import Centres, Tally, assign, labels_of
+from services.training.compute.kernels.launch import Array
+from services.training.compute.loop import Loop, State, Stopped
+from services.training.compute.resume import fitting, misfit
+from services.training.compute.seeding import seed_centres
+from services.training.domain.hyperparameters import KMeans
+
+# Rows between two questions whether to stop.
+_BLOCK_ROWS = 65_536
+# Centres begin among so many rows, or so many for each of them; drawing from all would take a pass for each.
+_SEED_ROWS, _SEED_ROWS_EACH = 16_384, 32
+# Tell the streams that one seed gives apart.
+_SEEDS, _BATCHES = 3, 4
+
+Table = npt.NDArray[np.float64]
+
+
+class KMeansEstimator:
+    """Clustering only, of the preprocessed inputs as they are: standardised, and one for each category."""
+
+    def __init__(self, params: KMeans, classes: int) -> None:
+        assert classes == 0, "kmeans knows no classes"
+        self._params = params
+
+    def fit(
+        self,
+        train: Samples,
+        validation: Samples | None,
+        seed: int,
+        loop: Loop,
+        backend: Backend,
+        *,
+        resume: State | None = None,
+        start: Arrays | None = None,
+    ) -> Outcome:
+        """See Estimator. Raises ComputeError naming `clusters` when there are fewer rows."""
+        params = self._params
+        if len(train) < params.clusters:
+            raise ComputeError("clusters", f"{params.clusters} clusters need as many rows, got {len(train)}")
+        run = _Run(params, train, seed, loop, backend)
+        try:
+            walk = run.begin(start) if resume is None else run.restore(resume)
+            while walk.restart < params.restarts:
+                walk = run.step(walk)
+                loop.report(walk.steps, walk.progress(params), {"train_loss": walk.inertia / len(train)})
+                loop.checkpoint(walk.steps, walk.state)
+                if loop.should_stop():
+                    raise Stopped
+        except Stopped:
+            return Outcome({}, run.samples, run.steps, stopped=True)
+        return Outcome({"centres": walk.best}, run.samples, walk.steps)
+
+    def predict(self, arrays: Arrays, features: Matrix) -> npt.NDArray[np.float64]:
+        """The number of the nearest centre (n,)."""
+        return labels_of(features, arrays["centres"]).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """How far a fit has come; its arrays are not changed any more.
+
+    centres: (k, d). weights: (k,), how many rows each stands for, for mini-batches. inertia: what the last
+    iteration found. best, best_inertia: the end of the best run so far. steps: iterations of all runs.
+    """
+
+    centres: Table
+    weights: Table
+    best: Table
+    best_inertia: float = np.inf
+    inertia: float = np.inf
+    restart: int = 0
+    iteration: int = 0
+    steps: int = 0
+
+    def progress(self, params: KMeans) -> float:
+        """From 0 to 1."""
+        return min(1.0, (self.restart + self.iteration / params.max_iterations) / params.restarts)
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """All of it, as arrays."""
+        return {name: np.asarray(value) for name, value in vars(self).items()}
+
+
+class _Run:
+    """One fit. steps: the last one that was reported; samples: rows read since the beginning."""
+
+    def __init__(self, params: KMeans, train: Samples, seed: int, loop: Loop, backend: Backend) -> None:
+        self.samples = self.steps = 0
+        self._params, self._seed, self._loop, self._backend = params, seed, loop, backend
+        self._train = train.on(backend)
+        # What a move is small against: the mean variance of the inputs.
+        self._spread = float(self._sample(0).var(axis=0, dtype=np.float64).mean())
+
+    def begin(self, start: Arrays | None) -> _Walk:
+        """Before the first iteration."""
+        centres = self._seeds(0) if start is None else np.array(start["centres"], np.float64)
+        return _Walk(centres, np.zeros(len(centres)), centres)
+
+    def restore(self, state: State) -> _Walk:
+        """The inverse of `state`; raises ComputeError when it is one of another fit."""
+        shape = (self._params.clusters, self._train.width)
+        arrays = fitting(state, _Walk(np.zeros(shape), np.zeros(shape[0]), np.zeros(shape)).state())
+        values: dict[str, Any] = {n: array if array.ndim else array.item() for n, array in arrays.items()}
+        walk = _Walk(**values)
+        if not (0 <= walk.restart <= self._params.restarts and walk.iteration >= 0):
+            raise misfit(f"there is no iteration {walk.iteration} of run {walk.restart}")
+        self.steps = walk.steps
+        return walk
+
+    def step(self, walk: _Walk) -> _Walk:
+        """One iteration; the last of a run is followed by the beginning of the next."""
+        moved = self._batched(walk) if self._params.batch_size else self._lloyd(walk)
+        self.steps = moved.steps
+        shift = float(np.square(moved.centres - walk.centres).sum())
+        if shift > self._params.tolerance * self._spread and moved.iteration < self._params.max_iterations:
+            return moved
+        return self._ended(moved)
+
+    def _lloyd(self, walk: _Walk) -> _Walk:
+        tally = self._pass(walk.centres)
+        return self._after(walk, _means(tally, walk.centres), walk.weights, tally.inertia)
+
+    def _batched(self, walk: _Walk) -> _Walk:
+        """As many batches as make a pass."""
+        centres, weights, whole = walk.centres, walk.weights, Tally.empty(*walk.centres.shape)
+        for rows in self._batches(walk):
+            tally = Tally.empty(*centres.shape)
+            assign(self._backend.kernels, rows, Centres(self._backend.kernels, centres), tally)
+            weights = weights + tally.counts
+            centres = (
+                centres + (tally.sums - tally.counts[:, None] * centres) / np.maximum(weights, 1)[:, None]
+            )
+            whole.counts += tally.counts
+            whole.inertia += tally.inertia
+            whole.far = tally.far
+        whole.sums[:] = whole.counts[:, None] * centres
+        # A centre that gets rows no more is moved, and what it stood for is forgotten.
+        return self._after(walk, _means(whole, centres), weights * (whole.counts > 0), whole.inertia)
+
+    def _after(self, walk: _Walk, centres: Table, weights: Table, inertia: float) -> _Walk:
+        iteration, steps = walk.iteration + 1, walk.steps + 1
+        moved = replace(walk, centres=centres, weights=weights, inertia=inertia)
+        return replace(moved, iteration=iteration, steps=steps)
+
+    def _ended(self, walk: _Walk) -> _Walk:
+        """Keeps the centres if they are the best so far, and begins another run if there is to be one."""
+        inertia = self._pass(walk.centres).inertia
+        if inertia < walk.best_inertia:
+            walk = replace(walk, best=walk.centres, best_inertia=inertia)
+        restart = walk.restart + 1
+        centres = self._seeds(restart) if restart < self._params.restarts else walk.centres
+        zeros = np.zeros(len(centres))
+        return replace(walk, centres=centres, weights=zeros, inertia=inertia, restart=restart, iteration=0)
+
+    def _pass(self, centres: Table) -> Tally:
+        """Over all rows. Raises Stopped."""
+        kernels, tally = self._backend.kernels, Tally.empty(*centres.shape)
+        prepared = Centres(kernels, centres)
+        for x, _ in self._train.blocks(_BLOCK_ROWS):
+            if self._loop.should_stop():
+                raise Stopped
+            assign(kernels, self._backend.to_device(x), prepared, tally)
+        self.samples += len(self._train)
+        return tally
+
+    def _batches(self, walk: _Walk) -> Iterator[Array]:
+        """Rows drawn at random, with replacement. Raises Stopped."""
+        rows, size = len(self._train), min(self._params.batch_size, len(self._train))
+        draw = random(self._seed, _BATCHES, walk.restart, walk.iteration)
+        for _ in range(-(-rows // size)):
+            if self._loop.should_stop():
+                raise Stopped
+            yield self._backend.to_device(self._train.at(np.sort(draw.integers(rows, size=size))))
+            self.samples += size
+
+    def _seeds(self, restart: int) -> Table:
+        rows = self._backend.to_device(self._sample(restart))
+        draw = random(self._seed, _SEEDS, restart, 1)
+        seeds = seed_centres(self._backend.xp, rows, self._params.clusters, draw)
+        return np.asarray(self._backend.to_host(seeds), np.float64)
+
+    def _sample(self, restart: int) -> Matrix:
+        """Rows to draw the first centres from."""
+        rows = len(self._train)
+        size = min(rows, max(_SEED_ROWS, _SEED_ROWS_EACH * self._params.clusters))
+        drawn = random(self._seed, _SEEDS, restart, 0).choice(rows, size, replace=False, shuffle=False)
+        found: Matrix = self._backend.to_host(self._train.at(np.sort(drawn)))
+        return found
+
+
+def _means(tally: Tally, centres: Table) -> Table:
+    """The mean of each centre's rows. Those without any go to the farthest rows of a pass, which they take
+    from the centres that had them; when no row is away from its centre, they stay."""
+    sums, counts, means = tally.sums.copy(), tally.counts.copy(), centres.copy()
+    far = sorted(tally.far, key=lambda one: -one.distance)
+    for cluster in np.flatnonzero(counts == 0):
+        farthest = next((one for one in far if one.distance > 0 and counts[one.cluster] > 1), None)
+        if farthest is None:
+            break
+        far.remove(farthest)
+        sums[farthest.cluster] -= farthest.row
+        counts[farthest.cluster] -= 1
+        sums[cluster], counts[cluster] = farthest.row, 1
+    filled = counts > 0
+    means[filled] = sums[filled] / counts[filled, None]
+    return means
