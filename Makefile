@@ -79,6 +79,10 @@ bench-ingest: setup ## Files into Arrow, beside pyarrow's own readers: speed and
 bench-large: setup ## A CSV of 6 GB trains within 2 GB of memory
 	@$(PY) -m bench.large
 
+.PHONY: bench-compute
+bench-compute: setup ## Training on one core, beside PyTorch, JAX, scikit-learn, pytabkit; their wheels are 3 GB
+	@$(PY) -m bench.compute
+
 .PHONY: bench
 bench: bench-edge bench-upload bench-writers bench-ingest ## Every benchmark, each beside its peer
 
@@ -101,8 +105,9 @@ format: setup ## Format everything
 lock: setup ## Pin the newest versions that pyproject.toml allows
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--upgrade --extra dev pyproject.toml -o requirements/dev.lock
-	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-		--upgrade requirements/bench.in -o requirements/bench.lock
+	@for peers in bench bench-compute; do \
+		$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+			--upgrade requirements/$$peers.in -o requirements/$$peers.lock || exit 1; done
 
 .PHONY: clean
 clean: ## Remove what was built, not .data
