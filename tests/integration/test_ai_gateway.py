@@ -266,7 +266,7 @@ def test_advice_on_a_dataset_can_be_trained_and_advice_on_the_job_follows(
     assert (first.advisor, first.measured) == ("local", False)
     assert "not a language model" in first.summary
     network = first.proposals[0].mlp
-    network.MergeFrom(algorithm_pb2.Mlp(max_epochs=3))
+    network.MergeFrom(algorithm_pb2.Mlp(max_epochs=3, architecture="PLAIN", learning_rate=2e-3))
     job = trained(training, job_service_pb2.CreateJobRequest(dataset_id=dataset, target="same", mlp=network))
     assert job.state == job_pb2.Job.SUCCEEDED
     second = enhance(training, job_id=job.job_id)

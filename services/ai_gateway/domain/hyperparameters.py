@@ -28,6 +28,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "dropout": (0, 0.95),
     "ensemble_size": (1, 256),
     "early_stopping_patience": (1, 100_000),
+    "label_smoothing": (0, 0.5),
 }
 WHOLE = frozenset(("max_iterations", "max_epochs", "batch_size", "ensemble_size", "early_stopping_patience"))
 

@@ -134,10 +134,11 @@ def _spec(tx: Transaction, request: JobRequest, device: Device) -> JobSpec:
     task = request.task or _task(target)
     start = _start(tx, request, task)
     chosen = KMeans() if task is Task.CLUSTERING else Mlp()
-    params = request.hyperparameters or (ALGORITHMS[start.algorithm]() if start else chosen)
+    asked = request.hyperparameters or (ALGORITHMS[start.algorithm]() if start else chosen)
     if target:
         _check_target(target, task, len(content.columns))
-    _check_task(task, params)
+    _check_task(task, asked)
+    params = asked.for_task(task)
     if start and start.algorithm != params.name:
         problem = f"is a model of {start.algorithm}, and this job trains {params.name}"
         raise invalid_fields({"warm_start_model_id": problem})

@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.base import Arrays, Matrix
-from services.training.compute.estimators.registry import estimator
+from services.training.compute.estimators.registry import PACKED, estimator
 from services.training.compute.preprocessing import Preprocessor
 from services.training.compute.table import Columns
 from services.training.compute.targets import ClassTarget, Target, ValueTarget, restore_target
 from services.training.domain.hyperparameters import Hyperparameters, from_json, to_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _PREPROCESSING, _LEARNED = "preprocessing.", "learned."
 
 
@@ -54,7 +54,9 @@ class TrainedModel:
 
         Raises ComputeError naming a feature column that is missing or of the wrong kind.
         """
-        outputs = self.outputs(self.preprocessor.transform(table))
+        packed = self.hyperparameters.name in PACKED
+        rows = self.preprocessor.pack(table) if packed else self.preprocessor.transform(table)
+        outputs = self.outputs(rows)
         if not isinstance(self.target, ClassTarget):
             return Predictions(outputs.tolist())
         texts = [self.target.classes[code] for code in outputs.argmax(axis=1)]
@@ -63,7 +65,7 @@ class TrainedModel:
     def outputs(self, features: Matrix) -> npt.NDArray[np.float64]:
         """Probabilities (n, classes), values in the target's units or numbers of clusters (n,).
 
-        Of preprocessed rows.
+        features: rows as the algorithm takes them, packed or not.
         """
         classes = len(self.target.classes) if isinstance(self.target, ClassTarget) else 0
         if not len(features):

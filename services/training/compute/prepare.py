@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.training.compute.estimators.base import Samples
+from services.training.compute.estimators.registry import PACKED
 from services.training.compute.loop import Offering
 from services.training.compute.model import TrainedModel
 from services.training.compute.preprocessing import Preprocessor
@@ -147,7 +148,8 @@ class Preparation:
         for part, table in enumerate(self.others, TRAIN + 1):
             if table is not None:
                 counts[part] = len(table)
-        writing = _Writing(preprocessor, target, counts, self.room)
+        as_packed = self.problem.hyperparameters.name in PACKED
+        writing = _Writing(preprocessor, target, counts, self.room, as_packed)
         names = preprocessor.names + [self.problem.target] * bool(self.problem.target)
         for block, of in self._parted_blocks(names, parts):
             writing.add(block, of)
@@ -162,8 +164,11 @@ class Preparation:
 class _Writing:
     """Turns blocks into the samples of three parts, of as many rows as `counts` says."""
 
-    def __init__(self, preprocessor: Preprocessor, target: Target, counts: Sequence[int], room: Room) -> None:
-        dense = _bytes(preprocessor.width, counts) <= room.memory
+    def __init__(
+        self, preprocessor: Preprocessor, target: Target, counts: Sequence[int], room: Room, as_packed: bool
+    ) -> None:
+        dense = not as_packed and _bytes(preprocessor.width, counts) <= room.memory
+        self._as_packed = as_packed
         packed = _bytes(len(preprocessor.columns), counts) <= room.memory or room.folder is None
         self._inputs = preprocessor.transform if dense else preprocessor.pack
         self._expansion = None if dense else preprocessor.expansion
@@ -193,7 +198,7 @@ class _Writing:
         elif isinstance(self._target, ValueTarget):
             unit = self._target.scale
         train, validation, test = (
-            Samples(features.finish(), targets.finish(), classes, unit, self._expansion)
+            Samples(features.finish(), targets.finish(), classes, unit, self._expansion, self._as_packed)
             for features, targets in zip(self._features, self._targets, strict=True)
         )
         return train, validation, test

@@ -37,8 +37,8 @@ class Expansion:
     """From packed rows to a model's inputs, of which there are `width`.
 
     numbers, categories: positions of such columns in a packed row. number_outputs, first_outputs: where each
-    one's output, or the first of its outputs, is. marked: which of the numbers have a mark for missing ones,
-    in the output after their own.
+    one's output, or the first of its outputs, is. slots: how many outputs each category has. marked: which of
+    the numbers have a mark for missing ones, in the output after their own.
     """
 
     width: int
@@ -47,6 +47,7 @@ class Expansion:
     marked: Positions
     categories: Positions
     first_outputs: Positions
+    slots: Positions
 
     def __call__(self, packed: Matrix, out: Matrix | None = None) -> Matrix:
         """(m, width), in `out` or a new array."""
@@ -115,7 +116,8 @@ class Preprocessor:
             return None
         categories = [i for i, c in enumerate(self.columns) if isinstance(c, CategoryColumn)]
         numbers, texts, marks = (np.array(found, np.intp) for found in (numeric, categories, marked))
-        return Expansion(self.width, numbers, first[numbers], marks, texts, first[texts])
+        slots = np.array([self.columns[i].width for i in categories], np.intp)
+        return Expansion(self.width, numbers, first[numbers], marks, texts, first[texts], slots)
 
     def pack(self, block: Columns) -> Matrix:
         """(n, columns). Raises as `transform`."""

@@ -7,7 +7,7 @@ from services.training.compute.model import TrainedModel
 from services.training.domain.hyperparameters import Hyperparameters
 
 # What the shapes of the learned arrays depend on, beside the data.
-_SHAPES = {"mlp": ("hidden_sizes", "ensemble_size"), "kmeans": ("clusters",)}
+_SHAPES = {"mlp": ("architecture", "hidden_sizes", "ensemble_size"), "kmeans": ("clusters",)}
 
 
 def check_start(start: TrainedModel, params: Hyperparameters, task: str, target: str) -> None:

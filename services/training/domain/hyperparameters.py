@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, TypeAlias
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, Self, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,10 @@ def _bounded(default: Any, low: float, high: float, *, exclusive_low: bool = Fal
     return field(default=default, metadata={"bounds": Bounds(low, high, exclusive_low)})
 
 
+def _one_of(default: str, *others: str) -> Any:
+    return field(default=default, metadata={"choices": (default, *others)})
+
+
 class _Hyperparameters:
     """Shared by the dataclasses below: checking and (de)serialising."""
 
@@ -40,12 +44,20 @@ class _Hyperparameters:
         """Field name → what is wrong with its value; empty when all is well."""
         found = {}
         for item in fields(self):  # type: ignore[arg-type]
-            bounds: Bounds = item.metadata["bounds"]
             value = getattr(self, item.name)
+            if choices := item.metadata.get("choices"):
+                if value not in choices:
+                    found[item.name] = f"must be one of {', '.join(choices)}, got {value!r}"
+                continue
+            bounds: Bounds = item.metadata["bounds"]
             for one in value if isinstance(value, tuple) else (value,):
                 if problem := bounds.problem(one):
                     found[item.name] = problem
         return found
+
+    def for_task(self, task: str) -> Self:
+        """With everything that stands for "the usual" replaced by what that is for `task`."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -75,27 +87,46 @@ class Logistic(_Hyperparameters):
 
 @dataclass(frozen=True)
 class Mlp(_Hyperparameters):
-    """Multi-layer perceptron, by mini-batch AdamW with early stopping on the validation split.
+    """Multi-layer perceptrons, by mini-batch AdamW; the best epoch on the validation split counts.
 
-    `ensemble_size` networks are trained at once and their predictions averaged.
+    `ensemble_size` networks are trained at once and their predictions averaged. A learning rate of 0 stands
+    for the architecture's own, which `for_task` puts in its place.
+
+    architecture: `real_mlp` follows D. Holzmüller et al., "Better by Default", NeurIPS 2024, whose defaults
+    these are; `plain` is ReLU layers and nothing else.
     """
 
     name: ClassVar[str] = "mlp"
     tasks: ClassVar[tuple[str, ...]] = ("classification", "regression")
-    hidden_sizes: tuple[int, ...] = _bounded((128, 128), 1, 65_536)
-    max_epochs: int = _bounded(100, 1, 100_000)
-    batch_size: int = _bounded(64, 1, 1_048_576)
-    learning_rate: float = _bounded(2e-3, 0, 10, exclusive_low=True)
-    weight_decay: float = _bounded(1e-2, 0, 100)
-    dropout: float = _bounded(0.2, 0, 0.95)
+    hidden_sizes: tuple[int, ...] = _bounded((256, 256, 256), 1, 65_536)
+    max_epochs: int = _bounded(256, 1, 100_000)
+    batch_size: int = _bounded(256, 1, 1_048_576)
+    learning_rate: float = _bounded(0.0, 0, 10)
+    weight_decay: float = _bounded(2e-2, 0, 100)
+    dropout: float = _bounded(0.15, 0, 0.95)
     ensemble_size: int = _bounded(4, 1, 256)
-    early_stopping_patience: int = _bounded(30, 1, 100_000)
+    early_stopping_patience: int = _bounded(256, 1, 100_000)
+    label_smoothing: float = _bounded(0.1, 0, 0.5)
+    architecture: str = _one_of("real_mlp", "plain")
 
     def problems(self) -> dict[str, str]:
         found = super().problems()
         if len(self.hidden_sizes) > 32:
             found["hidden_sizes"] = f"at most 32 layers, got {len(self.hidden_sizes)}"
         return found
+
+    def for_task(self, task: str) -> Mlp:
+        if self.learning_rate:
+            return self
+        return replace(self, learning_rate=_MLP_RATES[self.architecture, task])
+
+
+_MLP_RATES: Mapping[tuple[str, str], float] = {
+    ("real_mlp", "classification"): 0.04,
+    ("real_mlp", "regression"): 0.2,
+    ("plain", "classification"): 2e-3,
+    ("plain", "regression"): 2e-3,
+}
 
 
 @dataclass(frozen=True)

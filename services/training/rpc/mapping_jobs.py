@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import grpc
+from google.protobuf.descriptor import FieldDescriptor
 from google.rpc import status_pb2
 from mlapi.training.v1 import algorithm_pb2, job_pb2, job_service_pb2
 
@@ -82,17 +83,23 @@ def _hyperparameters(message: job_service_pb2.CreateJobRequest) -> Hyperparamete
     name = message.WhichOneof("algorithm")
     if name is None:
         return None
-    values = {
-        field.name: tuple(value) if field.is_repeated else value
-        for field, value in getattr(message, name).ListFields()
-    }
+    values = {field.name: _plain(field, value) for field, value in getattr(message, name).ListFields()}
     params: Hyperparameters = ALGORITHMS[name](**values)
     return params
 
 
+def _plain(field: FieldDescriptor, value: Any) -> Any:
+    """A hyperparameter as the domain has it; of an enumeration, the name in lower case."""
+    if field.enum_type is None:
+        return tuple(value) if field.is_repeated else value
+    known = field.enum_type.values_by_number.get(value)
+    return known.name.lower() if known else str(value)
+
+
 def algorithm(params: Hyperparameters) -> dict[str, Any]:
     """The oneof member for `params`, as keyword of a message that has it."""
-    return {params.name: _ALGORITHMS[params.name](**vars(params))}
+    values = {name: v.upper() if isinstance(v, str) else v for name, v in vars(params).items()}
+    return {params.name: _ALGORITHMS[params.name](**values)}
 
 
 def job(item: Job, place: Place | None = None) -> job_pb2.Job:

@@ -9,8 +9,9 @@ from services.training.compute.backend import open_backend
 from services.training.compute.estimators import batches
 from services.training.compute.estimators.base import Samples
 from services.training.compute.estimators.batches import Batches
+from services.training.compute.estimators.inputs import Inputs
 from services.training.compute.preprocessing import Expansion
-from services.training.compute.storage import RowsWriter
+from services.training.compute.storage import FileRows, RowsWriter
 
 NUMPY = open_backend("numpy")
 ROWS = 1003
@@ -29,16 +30,20 @@ def samples(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     expansion = None
     if request.param == "packed file":
         place = [np.array([at]) for at in range(2)]
-        expansion = Expansion(4, place[0], place[0], place[0][:0], place[1], place[1])
-    return Samples(features.finish(), targets.finish(), ROWS, expansion=expansion)
+        expansion = Expansion(4, place[0], place[0], place[0][:0], place[1], place[1], np.array([3]))
+    return Samples(features.finish(), targets.finish(), ROWS, expansion=expansion, packed=True)
+
+
+def batches_of(samples: Samples, seed: int = 0) -> Batches:
+    return Batches(samples, Inputs.fit(samples), 16, seed, NUMPY)
 
 
 def rows_of(found: Batches, epoch: int, first: int = 0) -> list[list[int]]:
-    return [y.tolist() for _, y in found.epoch(epoch, first)]
+    return [batch.targets.tolist() for batch in found.epoch(epoch, first)]
 
 
 def test_every_row_comes_once_an_epoch(samples: Samples) -> None:
-    found = Batches(samples, 16, 0, NUMPY)
+    found = batches_of(samples)
     epochs = [rows_of(found, epoch) for epoch in (0, 1)]
     assert epochs[0] != epochs[1]
     for epoch in epochs:
@@ -49,34 +54,32 @@ def test_every_row_comes_once_an_epoch(samples: Samples) -> None:
 
 
 def test_features_go_with_their_targets(samples: Samples) -> None:
-    for x, y in Batches(samples, 16, 0, NUMPY).epoch(3, 0):
-        clip = y / np.sqrt(1 + (y / 3) ** 2)
-        np.testing.assert_allclose(x[:, 0], clip, atol=1e-5)
-        if samples.expansion:
-            one = 1 / np.sqrt(1 + 1 / 9)
-            np.testing.assert_allclose(x[:, 1:], one * np.eye(3)[y % 3], atol=1e-6)
+    inputs = Inputs.fit(samples)
+    for batch in batches_of(samples).epoch(3, 0):
+        packed = np.column_stack([batch.targets, batch.targets % 3]).astype(np.float32)
+        np.testing.assert_array_equal(batch.x, inputs(packed)[0])
 
 
 @pytest.mark.parametrize("first", [1, 8, 9, 10, 40, 62, 63])
 def test_from_any_batch_on_the_rest_is_the_same(samples: Samples, first: int) -> None:
-    whole = rows_of(Batches(samples, 16, 5, NUMPY), 2)
-    assert rows_of(Batches(samples, 16, 5, NUMPY), 2, first) == whole[first:]
+    whole = rows_of(batches_of(samples, 5), 2)
+    assert rows_of(batches_of(samples, 5), 2, first) == whole[first:]
 
 
 def test_a_window_is_drawn_from_all_over(samples: Samples) -> None:
-    found = Batches(samples, 16, 0, NUMPY)
-    assert found.plan[2] == (1 if samples.in_memory else 7)
+    found = batches_of(samples)
+    assert found.plan[2] == (7 if isinstance(samples.features, FileRows) else 1)
     means = [np.mean(batch) for batch in rows_of(found, 0)]
     # Read in the file's order, they would spread over 290.
     assert np.std(means) < 150
 
 
 def test_the_seed_decides(samples: Samples) -> None:
-    first, same, other = (rows_of(Batches(samples, 16, seed, NUMPY), 0) for seed in (1, 1, 2))
+    first, same, other = (rows_of(batches_of(samples, seed), 0) for seed in (1, 1, 2))
     assert first == same != other
 
 
 def test_a_window_is_all_that_is_in_memory(samples: Samples) -> None:
-    found = Batches(samples, 16, 0, NUMPY)
+    found = batches_of(samples)
     most = max(len(found._window[0]) for _ in found.epoch(0, 0))
-    assert most == ROWS if samples.in_memory else 100 < most < 170
+    assert 100 < most < 170 if isinstance(samples.features, FileRows) else most == ROWS

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 from scipy.optimize import minimize, rosen, rosen_der
 
 from services.training.compute.lbfgs import Objective, Point, Walk, minimise
-from services.training.compute.optimizers import warmup_cosine
+from services.training.compute.optimizers import Shape, flat_cosine, log_cycles, warmup_cosine
 
 
 def keep_going(walk: Walk) -> bool:
@@ -54,12 +53,20 @@ def test_lbfgs_ends_when_told_to() -> None:
     assert seen == [1, 2, 3]
 
 
-@given(st.integers(1, 3000), st.floats(1e-6, 10))
-def test_learning_rate_rises_to_its_peak_then_falls_and_is_never_zero(steps: int, peak: float) -> None:
-    rates = np.array([warmup_cosine(step, steps, peak) for step in range(steps)])
-    top = int(rates.argmax())
-    assert rates.min() > 0
-    assert rates.max() <= peak * (1 + 1e-12)
-    assert (np.diff(rates[: top + 1]) >= 0).all()
-    assert (np.diff(rates[top:]) <= 0).all()
-    assert top <= 0.06 * steps + 1
+@pytest.mark.parametrize("shape", [warmup_cosine, log_cycles, flat_cosine])
+def test_shapes_stay_between_nothing_and_their_peak(shape: Shape) -> None:
+    values = shape(np.linspace(0, 1, 10_001))
+    assert values.min() >= 0
+    assert values.max() == pytest.approx(1, abs=1e-3)
+    assert values[-1] == pytest.approx(0, abs=1e-6)
+
+
+def test_four_cycles_each_twice_as_long_as_the_one_before() -> None:
+    place = np.linspace(0, 1, 60_001)
+    rates = log_cycles(place)
+    lows = place[1:-1][(rates[1:-1] < rates[:-2]) & (rates[1:-1] < rates[2:])]
+    np.testing.assert_allclose(lows, [1 / 15, 3 / 15, 7 / 15], atol=1e-4)
+
+
+def test_a_flat_cosine_is_whole_for_half_the_run() -> None:
+    np.testing.assert_allclose(flat_cosine(np.array([0, 0.49, 0.75, 1])), [1, 1, 0.5, 0], atol=1e-9)

@@ -17,7 +17,7 @@ from services.training.domain.hyperparameters import Hyperparameters, KMeans, Li
 from tests.unit.compute.tables import Interrupted, Recorder, bundled, text
 
 NUMPY = open_backend("numpy")
-MLP = Mlp(hidden_sizes=(16,), max_epochs=12, ensemble_size=2)
+MLP = Mlp(hidden_sizes=(16,), max_epochs=12, batch_size=32, ensemble_size=2)
 
 
 def trained(

@@ -19,6 +19,7 @@ from services.training.domain.job import Device, Job, JobState, Source, Task
 from tests.unit.training.samples import NOW, column, content, dataset, model
 
 Create: TypeAlias = Callable[..., Job]
+DEFAULTS = Mlp(learning_rate=0.04)
 GOOD = JobRequest("table", "kind")
 NAN = float("nan")
 
@@ -51,7 +52,7 @@ def test_a_job_is_queued_with_its_defaults(create: CreateJob, store: SqlStore) -
     assert made.spec.train == Source("table", "a1", 3)
     assert (made.tenant, made.priority, made.spec.device) == ("default", 0, Device.CPU)
     assert (made.spec.max_attempts, made.spec.time_limit) == (3, 0)
-    assert (made.spec.task, made.spec.hyperparameters) == (Task.CLASSIFICATION, Mlp())
+    assert (made.spec.task, made.spec.hyperparameters) == (Task.CLASSIFICATION, DEFAULTS)
 
 
 def test_the_reconciler_is_woken(store: SqlStore, create: CreateJob) -> None:
@@ -175,7 +176,7 @@ def test_every_dataset_has_to_be_there_and_to_hold_something(create: CreateJob, 
 
 def test_validate_only_checks_everything_and_creates_nothing(create: CreateJob, store: SqlStore) -> None:
     checked = create(GOOD, request_id="dry", validate_only=True)
-    assert (checked.job_id, checked.spec.hyperparameters) == ("", Mlp())
+    assert (checked.job_id, checked.spec.hyperparameters) == ("", DEFAULTS)
     with pytest.raises(InvalidArgument):
         create(replace(GOOD, target="none"), validate_only=True)
     assert jobs(store) == []
@@ -283,9 +284,9 @@ def start(create: CreateJob, store: SqlStore) -> CreateJob:
 
 def test_a_job_can_start_from_a_model_and_trains_what_that_is(start: CreateJob) -> None:
     made = start(replace(GOOD, warm_start_model_id="model-1"))
-    assert (made.spec.warm_start_model_id, made.spec.hyperparameters) == ("model-1", Mlp())
+    assert (made.spec.warm_start_model_id, made.spec.hyperparameters) == ("model-1", DEFAULTS)
     again = start(replace(GOOD, warm_start_model_id="model-1", hyperparameters=Mlp(max_epochs=3)))
-    assert again.spec.hyperparameters == Mlp(max_epochs=3)
+    assert again.spec.hyperparameters == replace(DEFAULTS, max_epochs=3)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ class Samples:
     targets: (n,) int64 class codes, (n,) float32 standardised values, or (n, 0) where nothing is to be told.
     classes: how many classes there are; 0 for regression and clustering.
     unit: what one unit of a standardised target is worth in the target's own units.
+    packed: the algorithm takes packed rows; `expansion` then only tells what is in them.
     """
 
     features: Rows
@@ -39,6 +40,7 @@ class Samples:
     classes: int
     unit: float = 1.0
     expansion: Expansion | None = None
+    packed: bool = False
 
     def __len__(self) -> int:
         return len(self.features)
@@ -70,12 +72,13 @@ class Samples:
         return self.expansion(found) if self.expansion else found
 
     def blocks(self, most: int) -> Iterator[tuple[Matrix, npt.NDArray[Any]]]:
-        """Inputs (m, d) and targets (m,), at most `most` rows at a time, in their order."""
+        """Inputs (m, d), or packed rows, and targets (m,), at most `most` at a time, in their order."""
         size = min(most, max(1, _BLOCK_BYTES // (4 * self.width)))
         for start in range(0, len(self), size):
             rows = slice(start, start + size)
             block = self.features[rows]
-            yield self.expansion(block) if self.expansion else block, self.targets[rows]
+            inputs = block if self.expansion is None or self.packed else self.expansion(block)
+            yield inputs, self.targets[rows]
 
 
 @dataclass(frozen=True)

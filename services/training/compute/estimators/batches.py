@@ -9,7 +9,7 @@ file that is sorted by its target gives mixed batches.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from services.training.compute.backend import Backend, open_backend
 from services.training.compute.estimators.base import Samples
-from services.training.compute.estimators.network import smooth_clip
+from services.training.compute.estimators.inputs import Inputs
 from services.training.compute.kernels.gather import gather
 from services.training.compute.kernels.launch import Array
 from services.training.compute.storage import FileRows, Rows
@@ -27,8 +27,19 @@ from services.training.compute.table import IntArray
 # Bounds what shuffling takes. With chunks of this size, even a disk that has to seek spends its time reading.
 WINDOW_BYTES = 64 << 20
 CHUNK_BYTES = 256 << 10
+# Inputs of rows in memory are made once, if they take no more than this.
+READY_BYTES = 512 << 20
 # Tell the streams of the order of rows and of chunks apart from the others that one seed gives.
 _ORDER, _CHUNKS = 1, 2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of one step, overwritten by the next batch: what `Inputs` gives of them, and their targets."""
+
+    x: Array
+    codes: Array
+    targets: Array
 
 
 class Batches:
@@ -39,25 +50,25 @@ class Batches:
     again.
     """
 
-    def __init__(self, samples: Samples, batch_size: int, seed: int, backend: Backend) -> None:
+    def __init__(
+        self, samples: Samples, inputs: Inputs, batch_size: int, seed: int, backend: Backend
+    ) -> None:
         self.steps = -(-len(samples) // batch_size)
         self.rows = -(-len(samples) // self.steps)
-        self._samples, self._seed, self._backend = samples.on(backend), seed, backend
-        # Rows that are not all in memory are gathered on the host, and each batch then goes to the device.
-        self._at = backend if samples.in_memory else open_backend("numpy")
-        # On a device they are a copy anyway, and clipping that at once saves launches at every step.
-        self._clipped = self._at.name != "numpy"
-        if self._clipped:
-            clipped = smooth_clip(self._at.xp, self._samples.features)
-            self._samples = replace(self._samples, features=clipped)
-        width = int(samples.features.shape[1])
-        row_bytes = width * samples.features.dtype.itemsize
-        self._bounds = self._windows(len(samples) * row_bytes)
+        self._samples, self._inputs, self._seed, self._backend = samples, inputs, seed, backend
+        row_bytes = int(samples.features.shape[1]) * samples.features.dtype.itemsize
         self._chunk = max(1, CHUNK_BYTES // row_bytes)
-        self._window = self._samples.features, self._samples.targets
-        self._gathered = self._at.xp.empty((self.rows, width), np.float32)
-        self._x = np.empty((self.rows, samples.width), np.float32) if samples.expansion else self._gathered
-        self._y = self._at.xp.empty(self.rows, samples.targets.dtype)
+        self._bounds = self._windows(len(samples) * row_bytes)
+        ready = not isinstance(samples.features, FileRows) and _ready_bytes(samples, inputs) <= READY_BYTES
+        # Inputs that are made batch by batch are made on the host, and each batch then goes to the device.
+        self._at = backend if ready else open_backend("numpy")
+        self._whole = not isinstance(samples.features, FileRows)
+        self._window: tuple[Array, ...] = ()
+        if self._whole:
+            made = inputs(samples.features[:]) if ready else (samples.features,)
+            self._window = tuple(map(self._at.to_device, (*made, samples.targets)))
+        self._ready = ready
+        self._place = self._at.xp.zeros(1, np.int64)
 
     @property
     def plan(self) -> tuple[int, ...]:
@@ -68,8 +79,8 @@ class Batches:
         """How many rows of an epoch its first `batches` hold."""
         return min(batches * self.rows, len(self._samples))
 
-    def epoch(self, epoch: int, first: int) -> Iterator[tuple[Array, Array]]:
-        """The epoch's batches from number `first` on: clipped inputs and targets, overwritten by the next."""
+    def epoch(self, epoch: int, first: int) -> Iterator[Batch]:
+        """The epoch's batches from number `first` on."""
         for window, (begin, end) in enumerate(pairwise(self._bounds)):
             if end <= first:
                 continue
@@ -77,8 +88,21 @@ class Batches:
             self._load(epoch, *places)
             order = _shuffled(places[1] - places[0], self._seed, _ORDER, epoch, window)
             order = self._at.to_device(np.resize(order, (end - begin) * self.rows))
+            room = self._room()
             for batch in range(max(first - begin, 0), end - begin):
-                yield self._batch(order[batch * self.rows : (batch + 1) * self.rows])
+                self._place[0] = batch
+                for source, into in zip(self._window, room, strict=True):
+                    gather(self._at.kernels, source, order, self._place, into)
+                yield self._batch(*room)
+
+    def _room(self) -> list[Array]:
+        return [self._at.xp.empty((self.rows, *source.shape[1:]), source.dtype) for source in self._window]
+
+    def _batch(self, *gathered: Array) -> Batch:
+        if self._ready:
+            return Batch(*gathered)
+        packed, targets = gathered
+        return Batch(*map(self._backend.to_device, (*self._inputs(packed), targets)))
 
     def _windows(self, size: int) -> list[int]:
         """Which batch each window begins with, and where the last one ends."""
@@ -86,23 +110,15 @@ class Batches:
         windows = min(self.steps, -(-size // WINDOW_BYTES)) if on_disk else 1
         return [self.steps * window // windows for window in range(windows + 1)]
 
-    def _batch(self, rows: Array) -> tuple[Array, Array]:
-        features, targets = self._window
-        gather(self._at.kernels, features, rows, self._gathered)
-        gather(self._at.kernels, targets, rows, self._y)
-        if self._samples.expansion:
-            self._samples.expansion(self._gathered, out=self._x)
-        if not self._clipped:
-            smooth_clip(self._at.xp, self._x, out=self._x)
-        return self._backend.to_device(self._x), self._backend.to_device(self._y)
-
     def _load(self, epoch: int, first: int, last: int) -> None:
         """Makes the rows at places `first` to `last` of the epoch the window."""
-        if isinstance(self._samples.features, FileRows):
+        if not self._whole:
             pieces = list(self._pieces(epoch, first, last))
             # The old window goes before the new one comes.
-            self._window = np.empty(0), np.empty(0)
-            self._window = _read(self._samples.features, pieces), _read(self._samples.targets, pieces)
+            self._window = ()
+            self._window = tuple(
+                _read(rows, pieces) for rows in (self._samples.features, self._samples.targets)
+            )
 
     def _pieces(self, epoch: int, first: int, last: int) -> Iterator[slice]:
         """The rows at those places, when the chunks come in the order of the epoch."""
@@ -120,9 +136,13 @@ def random(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(list(key)))
 
 
+def _ready_bytes(samples: Samples, inputs: Inputs) -> int:
+    return len(samples) * 4 * (inputs.features + len(inputs.tabled))
+
+
 def _shuffled(count: int, *key: int) -> IntArray:
-    """0 to `count` − 1 in the order that `key` names; in half the room where that is possible."""
-    order: IntArray = np.arange(count, dtype=np.int32 if count < 2**31 else np.int64)
+    """0 to `count` − 1 in the order that `key` names."""
+    order: IntArray = np.arange(count, dtype=np.int32)
     random(*key).shuffle(order)
     return order
 

@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from services.training.compute.backend import Backend
 from services.training.compute.estimators.base import Arrays, Samples
-from services.training.compute.estimators.network import Layout, Network, smooth_clip
+from services.training.compute.estimators.inputs import Inputs
+from services.training.compute.estimators.layout import Layout
+from services.training.compute.estimators.network import Network
 from services.training.compute.kernels.cross_entropy import softmax
 from services.training.compute.kernels.launch import Array
 from services.training.compute.loop import Loop, State, Stopped
@@ -39,11 +41,10 @@ class Best:
         return bool(np.isfinite(self._losses).all())
 
     def observe(self, losses: npt.NDArray[np.float64]) -> None:
-        """Keeps the weights of the networks whose loss, (K,), is lower than ever."""
-        better = losses < self._losses
-        self._waited = 0 if better.any() else self._waited + 1
-        self._losses[better] = losses[better]
-        for network in np.flatnonzero(better):
+        """Keeps the weights of the networks whose loss, (K,), is as low as ever: of equals, the last."""
+        self._waited = 0 if (losses < self._losses).any() else self._waited + 1
+        for network in np.flatnonzero(losses <= self._losses):
+            self._losses[network] = losses[network]
             self.parameters[network] = self._current[network]
 
     def state(self) -> State:
@@ -62,40 +63,48 @@ class Best:
 class Judge:
     """Scores the networks on the validation rows."""
 
-    def __init__(self, layout: Layout, parameters: Array, samples: Samples, backend: Backend) -> None:
-        self._network = Network(layout, parameters, backend, min(len(samples), FORWARD_ROWS))
-        self._samples, self._backend = samples.on(backend), backend
+    def __init__(
+        self, layout: Layout, parameters: Array, samples: Samples, inputs: Inputs, backend: Backend
+    ) -> None:
+        rows = min(len(samples), FORWARD_ROWS)
+        self._network = Network(layout, parameters, backend, rows, inputs.owners)
+        self._samples, self._inputs, self._backend = samples, inputs, backend
         self._judge = _judge_classes if samples.classes else _judge_values
 
     def scores(self, loop: Loop) -> tuple[npt.NDArray[np.float64], dict[str, float]]:
-        """Each network's mean loss (K,), and what to report of them and of their mean prediction.
+        """Each network's loss (K,), by which the best is chosen, and what to report of their mean prediction.
 
-        Raises Stopped when the loop says stop.
+        The loss is the share of wrong classes, or the mean squared error. Raises Stopped when the loop says
+        stop.
         """
-        xp, rows, to_device = self._backend.xp, len(self._samples), self._backend.to_device
-        losses, total = 0.0, 0.0
-        for features, targets in self._samples.blocks(FORWARD_ROWS):
+        rows, losses, together = len(self._samples), 0.0, np.zeros(2)
+        for start in range(0, rows, FORWARD_ROWS):
             if loop.should_stop():
                 raise Stopped
-            outputs = self._network.forward(smooth_clip(xp, to_device(features)))
-            loss, together = self._judge(xp, outputs, to_device(targets))
-            losses, total = losses + self._backend.to_host(loss), total + float(together)
-        means = np.asarray(losses, np.float64) / rows
-        scores = {"validation_loss": float(means.mean())}
+            place = slice(start, start + FORWARD_ROWS)
+            made = map(self._backend.to_device, self._inputs(self._samples.features[place]))
+            outputs = self._backend.to_host(self._network.forward(*made))
+            loss, block = self._judge(outputs, self._samples.targets[place])
+            losses, together = losses + loss, together + block
+        first, second = (together / rows).tolist()
         if self._samples.classes:
-            return means, scores | {"validation_accuracy": total / rows}
-        return means, scores | {"validation_rmse": self._samples.unit * sqrt(total / rows)}
+            scores = {"validation_loss": first, "validation_accuracy": second}
+        else:
+            scores = {"validation_loss": first, "validation_rmse": self._samples.unit * sqrt(second)}
+        return np.asarray(losses, np.float64) / rows, scores
 
 
-def _judge_classes(xp: Array, logits: Array, labels: Array) -> tuple[Array, Array]:
-    """Summed log loss of each network (K,), and how often their mean prediction is right."""
-    probabilities = softmax(xp, logits)
-    picked = probabilities[:, xp.arange(len(labels)), labels]
-    loss = -xp.log(xp.maximum(picked, 1e-30)).sum(axis=1, dtype=np.float64)
-    return loss, (probabilities.mean(axis=0).argmax(axis=1) == labels).sum()
+def _judge_classes(logits: Array, labels: Array) -> tuple[Array, Array]:
+    """How often each network is wrong (K,), and the summed log loss and hits of their mean prediction."""
+    wrong = (logits.argmax(axis=2) != labels).sum(axis=1)
+    wrong = np.where(np.isfinite(logits).all(axis=(1, 2)), wrong, np.inf)
+    mean = softmax(np, logits.astype(np.float64)).mean(axis=0)
+    picked = np.maximum(mean[np.arange(len(labels)), labels], 1e-30)
+    return wrong, np.array([-np.log(picked).sum(), (mean.argmax(axis=1) == labels).sum()])
 
 
-def _judge_values(xp: Array, outputs: Array, targets: Array) -> tuple[Array, Array]:
-    """Summed squared error of each network (K,), and that of their mean prediction."""
+def _judge_values(outputs: Array, targets: Array) -> tuple[Array, Array]:
+    """Summed squared error of each network (K,), and that of their mean prediction, twice."""
     loss = ((outputs[..., 0] - targets) ** 2).sum(axis=1, dtype=np.float64)
-    return loss, ((outputs[..., 0].mean(axis=0) - targets) ** 2).sum(dtype=np.float64)
+    together = ((outputs[..., 0].mean(axis=0) - targets) ** 2).sum(dtype=np.float64)
+    return loss, np.array([together, together])

@@ -1,137 +1,138 @@
-"""Multi-layer perceptrons of one shape, K of them side by side, over one flat buffer of parameters."""
+"""Multi-layer perceptrons of one layout, K of them side by side, over one flat buffer of parameters."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
-from math import prod, sqrt
+from math import prod
 
 import numpy as np
 
 from services.training.compute.backend import Backend
-from services.training.compute.kernels.activation import add_bias, bias_backward, bias_relu, relu_backward
-from services.training.compute.kernels.dropout import dropout, gain
+from services.training.compute.estimators.inputs import Codes
+from services.training.compute.estimators.layout import Layout
+from services.training.compute.kernels.activation import Drops, activate, activate_back
+from services.training.compute.kernels.dropout import BLOCK_UNITS, draw
+from services.training.compute.kernels.embedding import Embedding, embed, embed_back
 from services.training.compute.kernels.launch import Array
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where each layer lies in a network's P parameters: first all weights, then all biases.
+class Noise:
+    """Dropout of a step. seeds: (K,) uint64; clock: (1,) int64, the step of the run.
 
-    sizes: inputs, hidden units of each layer, outputs. Weights come first so that one slice of the buffer is
-    what weight decay acts on.
+    cuts: (steps, K) int64, see `Drops`, of which row at[0] counts; at: (1,) int64.
     """
 
-    sizes: tuple[int, ...]
-
-    @property
-    def weights(self) -> int:
-        """How many of the parameters are weights."""
-        return sum(above * below for above, below in pairwise(self.sizes))
-
-    @property
-    def total(self) -> int:
-        """P: weights and biases together."""
-        return self.weights + sum(self.sizes[1:])
-
-    def views(self, flat: Array) -> list[tuple[Array, Array]]:
-        """Each layer's weights (K, in, out) and biases (K, 1, out), as views of `flat` (K, P)."""
-        found = []
-        weight, bias = 0, self.weights
-        for inputs, outputs in pairwise(self.sizes):
-            weights = flat[:, weight : weight + inputs * outputs].reshape(-1, inputs, outputs)
-            found.append((weights, flat[:, None, bias : bias + outputs]))
-            weight, bias = weight + inputs * outputs, bias + outputs
-        return found
-
-
-def initialise(layout: Layout, networks: int, random: np.random.Generator) -> Array:
-    """(K, P) float32: normal weights of variance 2/inputs (K. He et al., ICCV 2015), biases zero.
-
-    The output layer starts at a tenth of that, so that the first loss is about that of a constant guess.
-    """
-    flat = np.zeros((networks, layout.total), np.float32)
-    layers = layout.views(flat)
-    for weights, _ in layers:
-        scale = sqrt(2 / weights.shape[1]) * (0.1 if weights is layers[-1][0] else 1.0)
-        weights[:] = scale * random.standard_normal(weights.shape, np.float32)
-    return flat
-
-
-def smooth_clip(xp: Array, features: Array, out: Array = None) -> Array:
-    """x / √(1 + (x/3)²), into `out` or a new array: ±1 hardly moves, and nothing gets beyond ±3.
-
-    From RealMLP (D. Holzmüller et al., "Better by Default", NeurIPS 2024). Heavy tails, and columns that are
-    nearly constant, otherwise bring inputs that drown the others: on handwritten digits it is worth 0.7
-    points of accuracy and a quarter of the log loss.
-    """
-    return xp.divide(features, xp.sqrt(1 + xp.square(features / 3)), out=out)
-
-
-@dataclass(frozen=True)
-class Dropout:
-    """Drops hidden units at `rate`, by `seed` and the step at hand."""
-
-    rate: float
-    seed: int
+    seeds: Array
+    clock: Array
+    cuts: Array
+    at: Array
 
 
 class Network:
     """Runs K networks forward. `parameters` (K, P) is read, not copied: change it and the network changes."""
 
-    def __init__(self, layout: Layout, parameters: Array, backend: Backend, rows: int) -> None:
-        """`rows`: the most rows that one call brings; all room for results is taken here."""
-        self._layers = layout.views(parameters)
-        self._kernels = backend.kernels
-        self._xp = backend.xp
-        self._networks = len(parameters)
-        self._sizes = layout.sizes[1:]
-        self._room = [self._xp.empty(self._networks * rows * size, np.float32) for size in self._sizes]
-        self._outputs = self._shaped(rows)
+    def __init__(
+        self, layout: Layout, parameters: Array, backend: Backend, rows: int, owners: Codes | None = None
+    ) -> None:
+        """rows: the most that one call brings; all room for results is taken here. owners: see `Inputs`."""
+        self._layout, self._kernels, self._xp = layout, backend.kernels, backend.xp
+        self._parameters, self._weights = parameters, layout.weights(parameters)
+        none = np.zeros(0, np.int32)
+        self._embedding = _embedding(layout, backend.to_device(none if owners is None else owners))
+        self._room = [self._room_for(rows, size) for size in layout.sizes]
+        self._products = [self._room_for(rows, size) for size in layout.sizes[1:]]
+        self._reshape(rows)
 
-    def forward(self, x: Array, noise: Dropout | None = None, step: int = 0) -> Array:
-        """The output layer's (K, n, outputs), before any softmax; overwritten by the next call. x: (n, d)."""
-        if len(x) != self._outputs[0].shape[1]:
-            self._outputs = self._shaped(len(x))
-        below = x
-        last = len(self._layers) - 1
-        for index, ((weights, bias), z) in enumerate(zip(self._layers, self._outputs, strict=True)):
+    def forward(self, x: Array, codes: Array, noise: Noise | None = None) -> Array:
+        """The output layer's (K, n, outputs), before any softmax; overwritten by the next call.
+
+        x: (n, features); codes: (n, tables) int32.
+        """
+        if len(x) != self._rows:
+            self._reshape(len(x))
+        below = self.embedded(x, codes)
+        for index, (weights, layer) in enumerate(zip(self._weights, self._layout.layers, strict=True)):
+            z, out = self._z[index], self._out[index + 1]
             self._xp.matmul(below, weights, out=z)
-            if index == last:
-                add_bias(self._kernels, z, bias)
-            else:
-                bias_relu(self._kernels, z, bias)
-                if noise:
-                    dropout(self._kernels, z, noise.rate, noise.seed, step=step, layer=index)
-            below = z
+            drops = self._drops(index, noise) if index < len(self._layout.hidden) else None
+            activate(self._kernels, z, out, self._parameters, layer, drops)
+            below = out
         return below
 
-    def _shaped(self, rows: int) -> list[Array]:
-        """(K, rows, size) of each layer, cut from the front of flat room: kernels need them contiguous."""
-        shapes = [(self._networks, rows, size) for size in self._sizes]
-        return [room[: prod(shape)].reshape(shape) for room, shape in zip(self._room, shapes, strict=True)]
+    def embedded(self, x: Array, codes: Array) -> Array:
+        """What the first layer gets: (K, n, inputs), or x itself where nothing is done to it."""
+        if not self._layout.embeds:
+            return x
+        embed(self._kernels, self._embedding, x, codes, self._parameters, self._out[0])
+        return self._out[0]
+
+    def _drops(self, index: int, noise: Noise | None) -> Drops | None:
+        return None
+
+    def _room_for(self, rows: int, size: int) -> Array:
+        return self._xp.empty(len(self._parameters) * rows * size, np.float32)
+
+    def _reshape(self, rows: int) -> None:
+        """Cuts (K, rows, size) of each layer from the front of flat room: kernels need them contiguous."""
+        self._rows = rows
+        self._out = self._cut(self._room, self._layout.sizes)
+        self._z = self._cut(self._products, self._layout.sizes[1:])
+
+    def _cut(self, room: list[Array], sizes: tuple[int, ...]) -> list[Array]:
+        shapes = [(len(self._parameters), self._rows, size) for size in sizes]
+        return [flat[: prod(shape)].reshape(shape) for flat, shape in zip(room, shapes, strict=True)]
 
 
 class TrainableNetwork(Network):
     """A network that also runs backward, on batches of always the same number of rows."""
 
-    def __init__(self, layout: Layout, parameters: Array, backend: Backend, rows: int) -> None:
-        super().__init__(layout, parameters, backend, rows)
+    def __init__(
+        self, layout: Layout, parameters: Array, backend: Backend, rows: int, owners: Codes | None = None
+    ) -> None:
+        super().__init__(layout, parameters, backend, rows, owners)
         self.gradients = self._xp.zeros_like(parameters)
-        self._gradients = layout.views(self.gradients)
-        self._deltas = [self._xp.empty_like(output) for output in self._outputs[:-1]]
+        self._gradients = layout.weights(self.gradients)
+        self._deltas = [self._xp.empty_like(out) for out in self._out[:-1]]
+        padded = [-(-rows * size // BLOCK_UNITS) * BLOCK_UNITS for size in layout.hidden]
+        self._bytes = [self._xp.zeros((len(parameters), units), np.uint8) for units in padded]
+        self._masks = [
+            bytes_[:, : rows * size].reshape(len(parameters), rows, size)
+            for bytes_, size in zip(self._bytes, layout.hidden, strict=True)
+        ]
 
-    def backward(self, x: Array, delta: Array, rate: float = 0.0) -> None:
-        """Sets `gradients` (K, P) for the batch x that `forward` saw last, with dropout at `rate`.
+    def backward(self, x: Array, codes: Array, delta: Array, noise: Noise | None = None) -> None:
+        """Sets `gradients` (K, P) for the batch that `forward` saw last, with the same noise.
 
-        delta: (K, n, outputs), the loss's gradient on what `forward` returned.
+        delta: (K, n, outputs), the loss's gradient on what `forward` returned; it is overwritten.
         """
-        matmul = self._xp.matmul
-        bias_backward(self._kernels, delta, self._gradients[-1][1])
-        for index in reversed(range(len(self._layers))):
-            below = self._outputs[index - 1] if index else x
-            matmul(below.swapaxes(-1, -2), delta, out=self._gradients[index][0])
-            if index:
-                above, delta = delta, self._deltas[index - 1]
-                matmul(above, self._layers[index][0].swapaxes(-1, -2), out=delta)
-                relu_backward(self._kernels, delta, below, gain(rate), self._gradients[index - 1][1])
+        kernels, matmul = self._kernels, self._xp.matmul
+        arrays = (self._parameters, self.gradients)
+        for index in reversed(range(len(self._weights))):
+            drops = self._dropped(index, noise)
+            layer = self._layout.layers[index]
+            activate_back(kernels, delta, self._z[index], self._out[index + 1], *arrays, layer, drops)
+            below = self._out[index] if index or self._layout.embeds else x
+            matmul(below.swapaxes(-1, -2), delta, out=self._gradients[index])
+            if index or self._layout.embeds:
+                above, delta = delta, self._deltas[index]
+                matmul(above, self._weights[index].swapaxes(-1, -2), out=delta)
+        if self._layout.embeds:
+            embed_back(
+                kernels, self._embedding, x, codes, self._parameters, self._out[0], delta, self.gradients
+            )
+
+    def _drops(self, index: int, noise: Noise | None) -> Drops | None:
+        if noise:
+            draw(self._kernels, self._bytes[index], noise.seeds, noise.clock, index)
+        return self._dropped(index, noise)
+
+    def _dropped(self, index: int, noise: Noise | None) -> Drops | None:
+        if noise is None or index >= len(self._layout.hidden):
+            return None
+        return Drops(self._masks[index], noise.cuts, noise.at)
+
+
+def _embedding(layout: Layout, owners: Array) -> Embedding:
+    periodic, tables, scales = (layout.start(name) for name in ("periodic", "tables", "scales"))
+    return Embedding(layout.periodic, layout.features, layout.tables, periodic, tables, scales, owners)

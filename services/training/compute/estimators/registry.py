@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from importlib import import_module
 
 from services.training.compute.estimators.base import Estimator
-from services.training.compute.estimators.kmeans import KMeansEstimator
-from services.training.compute.estimators.linear import LinearEstimator
-from services.training.compute.estimators.logistic import LogisticEstimator
-from services.training.compute.estimators.mlp import MlpEstimator
 from services.training.domain.hyperparameters import Hyperparameters
 
-ESTIMATORS: Mapping[str, Callable[[Any, int], Estimator]] = {
-    "kmeans": KMeansEstimator,
-    "linear": LinearEstimator,
-    "logistic": LogisticEstimator,
-    "mlp": MlpEstimator,
+# Module and class. What an algorithm needs is imported when it is first used: some of it takes long.
+ESTIMATORS: Mapping[str, tuple[str, str]] = {
+    "kmeans": ("kmeans", "KMeansEstimator"),
+    "linear": ("linear", "LinearEstimator"),
+    "logistic": ("logistic", "LogisticEstimator"),
+    "mlp": ("mlp", "MlpEstimator"),
 }
+# Those that take packed rows, and make of them what they need.
+PACKED = frozenset({"mlp"})
 
 
 def estimator(params: Hyperparameters, classes: int) -> Estimator:
     """The algorithm that `params` belong to; `classes` is 0 for regression and clustering."""
-    return ESTIMATORS[params.name](params, classes)
+    module, kind = ESTIMATORS[params.name]
+    found: Estimator = getattr(import_module(f"{__package__}.{module}"), kind)(params, classes)
+    return found

@@ -1,110 +1,307 @@
-"""What follows a matrix product: bias and ReLU, and their way back.
+"""What follows a matrix product: scale, bias, activation and dropout in one pass, and their way back.
 
-K networks run side by side: activations are (K, rows, columns), biases and their gradients (K, 1, columns)
-with any stride between networks, because they are views of one flat buffer.
+K networks run side by side: activations are (K, rows, columns). Biases and slopes are columns of the flat
+parameters (K, P), at the offset given. An activation with slopes is σ_a(v) = v + a·(σ(v) − v), with a slope a
+for each unit (D. Holzmüller et al., "Better by Default", NeurIPS 2024); without, a is 1.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, Literal
+
 import numpy as np
 
+from services.training.compute.kernels.host import exponential, host
 from services.training.compute.kernels.launch import Array, Kernels, blocks_for
 
+Activation = Literal["identity", "relu", "selu", "mish"]
+_CODES = {"identity": 0, "relu": 1, "selu": 2, "mish": 3}
+
 CUDA = r"""
-extern "C" __global__ void add_bias(float* z, const float* bias, long long size, long long rows,
-                                    long long columns, long long bias_stride, long long rectify) {
+#define SELU_SCALE 1.0507009873554805f
+#define SELU_ALPHA 1.6732632423543772f
+
+__device__ float activated(float v, long long kind) {
+    if (kind == 1) return v > 0.0f ? v : 0.0f;
+    if (kind == 2) return v > 0.0f ? SELU_SCALE * v : SELU_SCALE * SELU_ALPHA * (expf(v) - 1.0f);
+    if (kind == 3) {
+        float e = expf(fminf(v, 20.0f));
+        float n = e * (e + 2.0f);
+        return v * n / (n + 2.0f);
+    }
+    return v;
+}
+
+__device__ float slope_at(float v, long long kind) {
+    if (kind == 1) return v > 0.0f ? 1.0f : 0.0f;
+    if (kind == 2) return v > 0.0f ? SELU_SCALE : SELU_SCALE * SELU_ALPHA * expf(v);
+    if (kind == 3) {
+        float e = expf(fminf(v, 20.0f));
+        float n = e * (e + 2.0f);
+        float d = n + 2.0f;
+        return n / d + v * 4.0f * e * (e + 1.0f) / (d * d);
+    }
+    return 1.0f;
+}
+
+extern "C" __global__ void activate(float* z, float* out, const float* parameters, const unsigned char* mask,
+                                    const long long* cuts, const long long* at, long long networks,
+                                    long long rows, long long columns, long long row, long long bias,
+                                    long long slope, float gain, long long kind, long long dropping) {
     long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
-    if (i >= size) return;
-    long long network = i / (rows * columns);
-    float value = z[i] + bias[network * bias_stride + i % columns];
-    z[i] = rectify && value < 0.0f ? 0.0f : value;
+    if (i >= networks * rows * columns) return;
+    long long network = i / (rows * columns), column = i % columns;
+    float v = gain * z[i] + parameters[network * row + bias + column];
+    z[i] = v;
+    float value = activated(v, kind);
+    if (slope >= 0) value = v + parameters[network * row + slope + column] * (value - v);
+    if (dropping) {
+        long long cut = cuts[at[0] * networks + network];
+        value = mask[i] < cut ? 0.0f : value * (256.0f / (256.0f - cut));
+    }
+    out[i] = value;
 }
 
 // One block owns 32 columns of one network, so each column sum has one writer and one order of addition:
 // the result is the same on every run, which atomics would not give.
-extern "C" __global__ void backward(float* delta, const float* activation, float* bias_gradient,
-                                    float gain, long long rows, long long columns, long long bias_stride,
-                                    long long masked) {
-    __shared__ float partial[8][33];
+extern "C" __global__ void activate_back(float* delta, const float* z, const float* out,
+                                         const float* parameters, float* gradients, const long long* cuts,
+                                         const long long* at, long long networks, long long rows,
+                                         long long columns, long long row, long long bias, long long slope,
+                                         float gain, long long kind, long long dropping) {
+    __shared__ float biases[8][33];
+    __shared__ float slopes[8][33];
     long long column = blockIdx.x * 32LL + threadIdx.x;
     long long network = blockIdx.y;
-    float sum = 0.0f;
+    float bias_sum = 0.0f, slope_sum = 0.0f, grown = 1.0f;
+    if (dropping) grown = 256.0f / (256.0f - cuts[at[0] * networks + network]);
     if (column < columns) {
-        for (long long row = threadIdx.y; row < rows; row += 8) {
-            long long i = (network * rows + row) * columns + column;
-            float value = delta[i];
-            if (masked) {
-                value = activation[i] > 0.0f ? value * gain : 0.0f;
-                delta[i] = value;
-            }
-            sum += value;
+        float a = slope >= 0 ? parameters[network * row + slope + column] : 1.0f;
+        for (long long r = threadIdx.y; r < rows; r += 8) {
+            long long i = (network * rows + r) * columns + column;
+            float d = delta[i], v = z[i];
+            if (dropping) d = out[i] == 0.0f ? 0.0f : d * grown;
+            if (slope >= 0) slope_sum += d * (activated(v, kind) - v);
+            d *= 1.0f + a * (slope_at(v, kind) - 1.0f);
+            bias_sum += d;
+            delta[i] = gain * d;
         }
     }
-    partial[threadIdx.y][threadIdx.x] = sum;
+    biases[threadIdx.y][threadIdx.x] = bias_sum;
+    slopes[threadIdx.y][threadIdx.x] = slope_sum;
     __syncthreads();
     if (threadIdx.y == 0 && column < columns) {
-        for (int y = 1; y < 8; ++y) sum += partial[y][threadIdx.x];
-        bias_gradient[network * bias_stride + column] = sum;
+        for (int y = 1; y < 8; ++y) {
+            bias_sum += biases[y][threadIdx.x];
+            slope_sum += slopes[y][threadIdx.x];
+        }
+        gradients[network * row + bias + column] = bias_sum;
+        if (slope >= 0) gradients[network * row + slope + column] = slope_sum;
     }
 }
 """
 
 
-def bias_relu(kernels: Kernels, z: Array, bias: Array) -> None:
-    """z ← max(z + bias, 0), in place."""
-    if kernels.on_device:
-        _launch_add(kernels, z, bias, rectify=1)
-    else:
-        np.add(z, bias, out=z)
-        np.maximum(z, kernels.zeros(z.shape), out=z)
+@dataclass(frozen=True)
+class Layer:
+    """One layer's place and kind. bias, slope: offsets in a network's parameters; slope −1 for none.
 
-
-def add_bias(kernels: Kernels, z: Array, bias: Array) -> None:
-    """z ← z + bias, in place."""
-    if kernels.on_device:
-        _launch_add(kernels, z, bias, rectify=0)
-    else:
-        np.add(z, bias, out=z)
-
-
-def relu_backward(
-    kernels: Kernels, delta: Array, activation: Array, gain: float, bias_gradient: Array
-) -> None:
-    """delta ← delta · gain where activation > 0, else 0, in place; bias_gradient ← its sum over rows.
-
-    `activation` is what left the layer, after dropout: a dropped unit is zero there like a rectified one, so
-    the mask need not be kept. `gain` is dropout's (1 without it).
+    gain: what the matrix product is multiplied by.
     """
-    if kernels.on_device:
-        _launch_backward(kernels, bias_gradient, delta, activation, gain)
-        return
-    np.multiply(delta, activation > 0, out=delta)
-    if gain != 1.0:
-        np.multiply(delta, np.float32(gain), out=delta)
-    bias_backward(kernels, delta, bias_gradient)
+
+    bias: int
+    activation: Activation = "identity"
+    slope: int = -1
+    gain: float = 1.0
+
+    @property
+    def code(self) -> int:
+        """The activation's number in the kernels."""
+        return _CODES[self.activation]
 
 
-def bias_backward(kernels: Kernels, delta: Array, bias_gradient: Array) -> None:
-    """bias_gradient ← the sum of delta over rows."""
-    if kernels.on_device:
-        _launch_backward(kernels, bias_gradient, delta)
-    else:
-        # A product with ones runs on BLAS, three times as fast as a sum over rows.
-        np.matmul(np.ones((1, delta.shape[-2]), np.float32), delta, out=bias_gradient)
+@dataclass(frozen=True)
+class Drops:
+    """Which units are dropped: those whose byte in `mask` is below their network's cut.
+
+    mask: as large as the layer. cuts: (steps, K) int64, 0 for none, of which row at[0] counts; kept units are
+    multiplied by 256 / (256 − cut).
+    """
+
+    mask: Array
+    cuts: Array
+    at: Array
 
 
-def _launch_add(kernels: Kernels, z: Array, bias: Array, rectify: int) -> None:
-    _, rows, columns = z.shape
-    stride = bias.strides[0] // bias.itemsize
-    kernels.launch(CUDA, "add_bias", blocks_for(z.size), z, bias, z.size, rows, columns, stride, rectify)
-
-
-def _launch_backward(
-    kernels: Kernels, bias_gradient: Array, delta: Array, activation: Array = None, gain: float = 1.0
+def activate(
+    kernels: Kernels, z: Array, out: Array, parameters: Array, layer: Layer, drops: Drops | None
 ) -> None:
-    networks, rows, columns = delta.shape
-    stride = bias_gradient.strides[0] // bias_gradient.itemsize
-    masked = int(activation is not None)
-    arrays = (delta, activation if masked else delta, bias_gradient)
-    grid = (-(-columns // 32), networks)
-    kernels.launch(CUDA, "backward", grid, *arrays, gain, rows, columns, stride, masked, block=(32, 8))
+    """z ← gain · z + bias; out ← σ_a(z) after dropout. z and out: (K, n, columns)."""
+    mask, cuts, at = _drops(kernels, drops)
+    numbers = (layer.bias, layer.slope, layer.gain, layer.code, int(drops is not None))
+    if kernels.on_device:
+        sizes = (*z.shape, parameters.shape[1])
+        kernels.launch(
+            CUDA, "activate", blocks_for(z.size), z, out, parameters, mask, cuts, at, *sizes, *numbers
+        )
+        return
+    _activate(z, out, parameters, mask, cuts, at, *numbers)
+
+
+def activate_back(
+    kernels: Kernels,
+    delta: Array,
+    z: Array,
+    out: Array,
+    parameters: Array,
+    gradients: Array,
+    layer: Layer,
+    drops: Drops | None,
+) -> None:
+    """delta ← the loss's gradient on the matrix product, from that on `out`; sets those of bias and slope.
+
+    z, out: what `activate` left. A dropped unit is told by its zero in `out`; so is one that is exactly zero,
+    which needs a pre-activation of exactly zero.
+    """
+    _, cuts, at = _drops(kernels, drops)
+    numbers = (layer.bias, layer.slope, layer.gain, layer.code, int(drops is not None))
+    arrays = (delta, z, out, parameters, gradients, cuts, at)
+    if kernels.on_device:
+        networks, rows, columns = z.shape
+        grid, sizes = (-(-columns // 32), networks), (networks, rows, columns, parameters.shape[1])
+        kernels.launch(CUDA, "activate_back", grid, *arrays, *sizes, *numbers, block=(32, 8))
+        return
+    _activate_back(*arrays, *numbers)
+
+
+def _drops(kernels: Kernels, drops: Drops | None) -> tuple[Array, Array, Array]:
+    if drops is None:
+        return kernels.nothing
+    return drops.mask, drops.cuts, drops.at
+
+
+@host
+def _activated(v: Any, code: Any) -> Any:
+    if code == 1:
+        return max(v, np.float32(0))
+    if code == 2:
+        low = np.float32(1.7580993) * (exponential(min(v, np.float32(0))) - np.float32(1))
+        return np.float32(1.050701) * max(v, np.float32(0)) + low
+    if code == 3:
+        e = exponential(min(v, np.float32(20)))
+        n = e * (e + np.float32(2))
+        return v * n / (n + np.float32(2))
+    return v
+
+
+@host
+def _slope_at(v: Any, code: Any) -> Any:
+    if code == 1:
+        return np.float32(1) if v > 0 else np.float32(0)
+    if code == 2:
+        low = np.float32(1.7580993) * exponential(min(v, np.float32(0)))
+        return np.float32(1.050701) if v > 0 else low
+    if code == 3:
+        e = exponential(min(v, np.float32(20)))
+        n = e * (e + np.float32(2))
+        d = n + np.float32(2)
+        return n / d + v * np.float32(4) * e * (e + np.float32(1)) / (d * d)
+    return np.float32(1)
+
+
+@host
+def _row(z: Any, out: Any, biases: Any, slopes: Any, gain: Any, code: Any) -> None:
+    for j in range(z.size):
+        v = gain * z[j] + biases[j]
+        z[j] = v
+        out[j] = v + slopes[j] * (_activated(v, code) - v)
+
+
+@host
+def _plain_row(z: Any, out: Any, biases: Any, gain: Any, code: Any) -> None:
+    for j in range(z.size):
+        v = gain * z[j] + biases[j]
+        z[j] = v
+        out[j] = _activated(v, code)
+
+
+@host
+def _activate(
+    z: Any, out: Any, parameters: Any, mask: Any, cuts: Any, at: Any, bias: int, slope: int, gain: float,
+    code: int, dropping: int,
+) -> None:  # fmt: skip
+    networks, rows, columns = z.shape
+    for k in range(networks):
+        biases = parameters[k, bias : bias + columns]
+        slopes = parameters[k, max(slope, 0) : max(slope, 0) + columns]
+        for i in range(rows):
+            line, into = z[k, i], out[k, i]
+            if slope < 0 and code == 0:
+                _plain_row(line, into, biases, np.float32(gain), 0)
+            elif slope < 0 and code == 1:
+                _plain_row(line, into, biases, np.float32(gain), 1)
+            elif slope < 0:
+                _plain_row(line, into, biases, np.float32(gain), code)
+            elif code == 2:
+                _row(line, into, biases, slopes, np.float32(gain), 2)
+            elif code == 3:
+                _row(line, into, biases, slopes, np.float32(gain), 3)
+            else:
+                _row(line, into, biases, slopes, np.float32(gain), code)
+            if dropping and cuts[at[0], k]:
+                cut, grown = cuts[at[0], k], np.float32(256.0 / (256.0 - cuts[at[0], k]))
+                kept = mask[k, i]
+                for j in range(columns):
+                    into[j] = into[j] * grown if kept[j] >= cut else np.float32(0)
+
+
+@host
+def _row_back(delta: Any, z: Any, slopes: Any, bias_sums: Any, slope_sums: Any, gain: Any, code: Any) -> None:
+    for j in range(delta.size):
+        d, v = delta[j], z[j]
+        slope_sums[j] += d * (_activated(v, code) - v)
+        d *= np.float32(1) + slopes[j] * (_slope_at(v, code) - np.float32(1))
+        bias_sums[j] += d
+        delta[j] = gain * d
+
+
+@host
+def _plain_row_back(delta: Any, z: Any, bias_sums: Any, gain: Any, code: Any) -> None:
+    for j in range(delta.size):
+        d = delta[j] * _slope_at(z[j], code)
+        bias_sums[j] += d
+        delta[j] = gain * d
+
+
+@host
+def _activate_back(
+    delta: Any, z: Any, out: Any, parameters: Any, gradients: Any, cuts: Any, at: Any, bias: int, slope: int,
+    gain: float, code: int, dropping: int,
+) -> None:  # fmt: skip
+    networks, rows, columns = z.shape
+    for k in range(networks):
+        start = max(slope, 0)
+        slopes, slope_sums = parameters[k, start : start + columns], gradients[k, start : start + columns]
+        bias_sums = gradients[k, bias : bias + columns]
+        bias_sums[:] = 0
+        if slope >= 0:
+            slope_sums[:] = 0
+        for i in range(rows):
+            line, into = delta[k, i], z[k, i]
+            if dropping and cuts[at[0], k]:
+                grown, kept = np.float32(256.0 / (256.0 - cuts[at[0], k])), out[k, i]
+                for j in range(columns):
+                    line[j] = line[j] * grown if kept[j] != 0 else np.float32(0)
+            if slope < 0 and code == 0:
+                _plain_row_back(line, into, bias_sums, np.float32(gain), 0)
+            elif slope < 0 and code == 1:
+                _plain_row_back(line, into, bias_sums, np.float32(gain), 1)
+            elif slope < 0:
+                _plain_row_back(line, into, bias_sums, np.float32(gain), code)
+            elif code == 2:
+                _row_back(line, into, slopes, bias_sums, slope_sums, np.float32(gain), 2)
+            elif code == 3:
+                _row_back(line, into, slopes, bias_sums, slope_sums, np.float32(gain), 3)
+            else:
+                _row_back(line, into, slopes, bias_sums, slope_sums, np.float32(gain), code)

@@ -38,3 +38,19 @@ def exponential(x: Any) -> Any:
     value = value * rest + _f(5.0000001201e-1)
     value = value * rest * rest + rest + _f(1.0)
     return value * np.int32((np.int32(power) + np.int32(127)) << np.int32(23)).view(np.float32)
+
+
+@host
+def sine(turns: Any) -> Any:
+    """sin(2π·turns) of a float32, to 1e-6."""
+    turns = turns - np.floor(turns + _f(0.5))
+    # Fold to a quarter turn on either side, where a short polynomial is exact enough.
+    turns = min(max(turns, _f(-0.5) - turns), _f(0.5) - turns)
+    angle = turns * _f(6.283185307)
+    square = angle * angle
+    value = _f(-2.3889859e-8)
+    value = value * square + _f(2.7525562e-6)
+    value = value * square + _f(-1.9840874e-4)
+    value = value * square + _f(8.3333310e-3)
+    value = value * square + _f(-1.6666667e-1)
+    return angle + angle * square * value

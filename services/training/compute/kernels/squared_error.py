@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from services.training.compute.kernels.host import host
 from services.training.compute.kernels.launch import Array, Kernels, blocks_for
 
 CUDA = r"""
@@ -28,8 +31,13 @@ def squared_error(kernels: Kernels, outputs: Array, targets: Array, weights: Arr
         arguments = (outputs, targets, weights, losses, losses.size, targets.size)
         kernels.launch(CUDA, "squared_error", blocks_for(losses.size), *arguments)
         return
-    errors = outputs[..., 0]
-    errors -= targets
-    np.multiply(errors, errors, out=losses)
-    losses *= weights
-    errors *= 2 * weights
+    _squared_error(outputs, targets, weights, losses)
+
+
+@host
+def _squared_error(outputs: Any, targets: Any, weights: Any, losses: Any) -> None:
+    for k in range(losses.shape[0]):
+        for i in range(losses.shape[1]):
+            error = outputs[k, i, 0] - targets[i]
+            losses[k, i] = weights[i] * error * error
+            outputs[k, i, 0] = np.float32(2) * weights[i] * error

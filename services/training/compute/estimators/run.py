@@ -1,0 +1,165 @@
+"""One run of training networks side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from services.training.compute.backend import Backend
+from services.training.compute.estimators.base import Samples
+from services.training.compute.estimators.batches import Batch, Batches, random
+from services.training.compute.estimators.candidates import Candidate, column
+from services.training.compute.estimators.initial import initialise
+from services.training.compute.estimators.inputs import Inputs
+from services.training.compute.estimators.judge import Best
+from services.training.compute.estimators.layout import Layout
+from services.training.compute.estimators.network import Noise, TrainableNetwork
+from services.training.compute.estimators.recipes import RECIPES
+from services.training.compute.kernels.cross_entropy import cross_entropy
+from services.training.compute.kernels.dropout import cut_of
+from services.training.compute.kernels.launch import Array
+from services.training.compute.kernels.squared_error import squared_error
+from services.training.compute.loop import Loop, State, Stopped
+from services.training.compute.optimizers import AdamW, Pace
+from services.training.compute.resume import fitting, misfit
+from services.training.domain.hyperparameters import Mlp
+
+# Tells the stream of the initial weights apart from the others that one seed gives.
+_WEIGHTS = 0
+# Rows that initial weights are fitted to.
+_INITIAL_ROWS = 2048
+
+
+def first_parameters(
+    layout: Layout, members: Sequence[Candidate], train: Samples, inputs: Inputs
+) -> npt.NDArray[np.float32]:
+    """(K, P), each network's by its own seed."""
+    places = np.unique(np.linspace(0, len(train) - 1, _INITIAL_ROWS).astype(int))
+    rows = np.concatenate([train.features[place : place + 1] for place in places])
+    x, codes = inputs(rows)
+    networks = [initialise(layout, random(one.seed, _WEIGHTS), x, inputs, codes) for one in members]
+    return np.concatenate(networks)
+
+
+class Run:
+    """The parameters, how far they have come, and the room that a step works in.
+
+    epoch, batch: what is done, whole epochs and batches of the next one. steps: all of them.
+    """
+
+    def __init__(  # noqa: PLR0917 (what is trained, and on what)
+        self,
+        params: Mlp,
+        layout: Layout,
+        inputs: Inputs,
+        members: Sequence[Candidate],
+        train: Samples,
+        seed: int,
+        backend: Backend,
+        *,
+        weights: npt.NDArray[np.float32],
+    ) -> None:
+        xp = backend.xp
+        self.epoch = self.batch = self.steps = 0
+        self._params, self._backend, self._epoch_rows = params, backend, len(train)
+        self._recipe, self._members = RECIPES[params.architecture], members
+        self._batches = Batches(train, inputs, params.batch_size, seed, backend)
+        rows = self._batches.rows
+        self.parameters = backend.to_device(weights.copy())
+        self.best = Best(self.parameters, params.early_stopping_patience, backend)
+        shapes = (self._recipe.rate_shape, self._recipe.decay_shape)
+        rates, decays = column(members, "learning_rate"), column(members, "weight_decay")
+        self._pace = Pace(rates, decays, *shapes, self._recipe.betas)
+        self._optimizer = AdamW(backend, self.parameters, layout, self._pace)
+        self._network = TrainableNetwork(layout, self.parameters, backend, rows, inputs.owners)
+        self._classes = train.classes > 0
+        self._weights = xp.full(rows, 1 / rows, np.float32)
+        self._losses = xp.empty((len(members), rows), np.float32)
+        self._total = xp.zeros_like(self._losses)
+        self._clock, self._at = xp.zeros(1, np.int64), xp.zeros(1, np.int64)
+        self._noise: Noise | None = None
+
+    @property
+    def seen(self) -> int:
+        """Training rows processed, those before a checkpoint included."""
+        return self.epoch * self._epoch_rows + self._batches.passed(self.batch)
+
+    @property
+    def learning_rate(self) -> float:
+        """The first network's, at the last step."""
+        place = np.array([(self.steps - 1) / self._all_steps])
+        return float(self._pace.learning_rates[0] * self._pace.rate_shape(place)[0])
+
+    def finish_epoch(self, loop: Loop) -> float:
+        """Goes on to the end of the epoch; the mean loss of its batches. Raises Stopped."""
+        self._prepare()
+        for batch in self._batches.epoch(self.epoch, self.batch):
+            self._step(batch)
+            self.batch, self.steps = self.batch + 1, self.steps + 1
+            loop.checkpoint(self.steps, self.state)
+            if loop.should_stop():
+                raise Stopped
+        return float(self._total.sum(dtype=np.float64)) / len(self._total) / self._batches.steps
+
+    def next_epoch(self) -> None:
+        """Goes to the next epoch's start."""
+        self.epoch, self.batch = self.epoch + 1, 0
+        self._total[:] = 0
+
+    def state(self) -> State:
+        """What a resume needs."""
+        arrays = {"parameters": self.parameters, **self._moments, "total": self._total}
+        host = {name: self._backend.to_host(array) for name, array in arrays.items()}
+        counts = {"step": self.steps, "epoch": self.epoch, "batch": self.batch}
+        numbers = {name: np.array(count) for name, count in counts.items()}
+        return {**host, **numbers, "plan": np.array(self._batches.plan), **self.best.state()}
+
+    def restore(self, state: State) -> None:
+        """Goes to where `state` was taken; raises ComputeError when it is one of another fit."""
+        arrays = fitting(state, self.state())
+        epoch, batch = int(arrays["epoch"]), int(arrays["batch"])
+        if arrays["plan"].tolist() != list(self._batches.plan):
+            raise misfit("its batches are others")
+        if not (0 <= epoch <= self._params.max_epochs and 0 <= batch <= self._batches.steps):
+            raise misfit(f"there is no batch {batch} of epoch {epoch}")
+        places = {"parameters": self.parameters, **self._moments, "total": self._total}
+        for name, place in places.items():
+            place[:] = self._backend.to_device(arrays[name])
+        self.epoch, self.batch, self.steps = epoch, batch, int(arrays["step"])
+        self.best.restore(arrays)
+
+    @property
+    def _moments(self) -> dict[str, Array]:
+        return {"first": self._optimizer.first, "second": self._optimizer.second}
+
+    @property
+    def _all_steps(self) -> int:
+        return self._params.max_epochs * self._batches.steps
+
+    def _prepare(self) -> None:
+        """Makes the numbers of the epoch's steps."""
+        first, count = self.epoch * self._batches.steps, self._batches.steps
+        self._optimizer.prepare(first, count, self._all_steps)
+        rates = column(self._members, "dropout")
+        if rates.any():
+            shape = self._recipe.dropout_shape(np.arange(first, first + count) / self._all_steps)
+            cuts = self._backend.to_device(cut_of(shape[:, None] * rates))
+            seeds = self._backend.to_device(column(self._members, "seed").astype(np.uint64))
+            self._noise = Noise(seeds, self._clock, cuts, self._at)
+
+    def _step(self, batch: Batch) -> None:
+        self._clock[0], self._at[0] = self.steps, self.batch
+        outputs = self._network.forward(batch.x, batch.codes, self._noise)
+        self._loss(outputs, batch.targets)
+        self._total += self._losses
+        self._network.backward(batch.x, batch.codes, outputs, self._noise)
+        self._optimizer.step(self._network.gradients, self._at)
+
+    def _loss(self, outputs: Array, targets: Array) -> None:
+        arrays = (outputs, targets, self._weights, self._losses)
+        if self._classes:
+            cross_entropy(self._backend.kernels, *arrays, self._params.label_smoothing)
+        else:
+            squared_error(self._backend.kernels, *arrays)
