@@ -5,10 +5,13 @@ from __future__ import annotations
 import ctypes
 import importlib
 import pkgutil
+import re
 from functools import cache
 from pathlib import Path
 
 from services.training.compute import kernels
+
+KERNEL = re.compile(r"__global__\s+void\s+(\w+)\s*\(")
 
 
 def sources() -> dict[str, str]:
@@ -19,6 +22,11 @@ def sources() -> dict[str, str]:
         texts = {name: value for name, value in members.items() if isinstance(value, str)}
         found |= {f"{module.name}.{name}": text for name, text in texts.items() if "__global__" in text}
     return found
+
+
+def kernel_names() -> set[str]:
+    """Of all functions in those sources that can be launched."""
+    return {name for text in sources().values() for name in KERNEL.findall(text)}
 
 
 def compiled(source: str, architecture: str) -> bytes:

@@ -47,8 +47,9 @@ __device__ float slope_at(float v, long long kind) {
 
 extern "C" __global__ void activate(float* z, float* out, const float* parameters, const unsigned char* mask,
                                     const long long* cuts, const long long* at, long long networks,
-                                    long long rows, long long columns, long long row, long long bias,
-                                    long long slope, float gain, long long kind, long long dropping) {
+                                    long long rows, long long columns, long long row, long long apart,
+                                    long long bias, long long slope, float gain, long long kind,
+                                    long long dropping) {
     long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     if (i >= networks * rows * columns) return;
     long long network = i / (rows * columns), column = i % columns;
@@ -58,7 +59,7 @@ extern "C" __global__ void activate(float* z, float* out, const float* parameter
     if (slope >= 0) value = v + parameters[network * row + slope + column] * (value - v);
     if (dropping) {
         long long cut = cuts[at[0] * networks + network];
-        value = mask[i] < cut ? 0.0f : value * (256.0f / (256.0f - cut));
+        value = mask[network * apart + i % (rows * columns)] < cut ? 0.0f : value * (256.0f / (256.0f - cut));
     }
     out[i] = value;
 }
@@ -141,7 +142,8 @@ def activate(
     mask, cuts, at = _drops(kernels, drops)
     numbers = (layer.bias, layer.slope, layer.gain, layer.code, int(drops is not None))
     if kernels.on_device:
-        sizes = (*z.shape, parameters.shape[1])
+        # The masks of two networks lie apart: whole blocks of random bytes are drawn for each.
+        sizes = (*z.shape, parameters.shape[1], mask.strides[0])
         kernels.launch(
             CUDA, "activate", blocks_for(z.size), z, out, parameters, mask, cuts, at, *sizes, *numbers
         )

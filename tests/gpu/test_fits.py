@@ -1,0 +1,43 @@
+"""Whole fits on a device: what they learn, bit for bit, and what memory they take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from services.training.compute.backend import Backend, open_backend
+from services.training.compute.loop import NullLoop
+from services.training.compute.model import weights_sha256
+from tests.unit.compute.fit_cases import FITS, FitCase
+
+
+@pytest.mark.parametrize("fit", FITS, ids=str)
+def test_a_fit_learns_what_one_on_the_host_learns(fit: FitCase, device: Backend) -> None:
+    learned = fit.run(device), fit.run(open_backend("numpy"))
+    np.testing.assert_allclose(*map(fit.predictions, learned), atol=2e-4)
+
+
+@pytest.mark.parametrize("fit", FITS, ids=str)
+def test_the_same_seed_gives_the_same_bits(fit: FitCase, device: Backend) -> None:
+    assert weights_sha256(fit.run(device)) == weights_sha256(fit.run(device))
+
+
+class Weighed(NullLoop):
+    """What the device's memory holds after each epoch, in bytes."""
+
+    def __init__(self, device: Backend) -> None:
+        self.bytes: list[int] = []
+        self._pool = device.xp.get_default_memory_pool()
+
+    def report(self, step: int, progress: float, metrics: Mapping[str, float]) -> None:
+        self.steps = step
+        self.bytes.append(self._pool.total_bytes())
+
+
+def test_memory_does_not_grow_over_ten_thousand_steps(device: Backend) -> None:
+    loop = Weighed(device)
+    FITS[0].run(device, epochs=1700, loop=loop)
+    assert loop.steps > 10_000
+    assert loop.bytes[-1] == loop.bytes[10]

@@ -1,0 +1,61 @@
+"""Whole fits, small and of odd shapes, for whatever computes them: host, emulator, device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.training.compute.backend import Backend
+from services.training.compute.estimators.base import Arrays, Samples
+from services.training.compute.estimators.mlp import MlpEstimator
+from services.training.compute.loop import Loop, NullLoop
+from services.training.compute.preprocessing import Expansion
+from services.training.domain.hyperparameters import Mlp
+
+NUMBERS, VALUES = 4, 11
+
+
+@dataclass(frozen=True)
+class FitCase:
+    """An ensemble on rows of four numbers, one of them sometimes missing, and a category with a table."""
+
+    architecture: str
+    classes: int
+    dropout: float = 0.15
+
+    def run(self, backend: Backend, epochs: int = 2, loop: Loop | None = None) -> Arrays:
+        """What it learns, on the host; six steps an epoch."""
+        train, validation = self._samples(101, 0), self._samples(43, 1)
+        return self._estimator(epochs).fit(train, validation, 7, loop or NullLoop(), backend).arrays
+
+    def predictions(self, learned: Arrays) -> np.ndarray:
+        """On rows that are in neither part."""
+        return self._estimator(1).predict(learned, self._samples(59, 2).features[:])
+
+    def _estimator(self, epochs: int) -> MlpEstimator:
+        sizes = {"hidden_sizes": (11, 5), "ensemble_size": 3, "batch_size": 17}
+        run = {"max_epochs": epochs, "early_stopping_patience": epochs}
+        params = Mlp(**sizes, **run, architecture=self.architecture, dropout=self.dropout)
+        return MlpEstimator(params.for_task("classification" if self.classes else "regression"), self.classes)
+
+    def _samples(self, rows: int, seed: int) -> Samples:
+        random = np.random.default_rng([3, seed])
+        numbers, category = random.normal(0.2, 1, (rows, NUMBERS)), random.integers(0, VALUES, rows)
+        score = numbers[:, 0] * numbers[:, 2] + (category % 3) / 2
+        numbers[random.random(rows) < 0.2, 1] = np.nan
+        features = np.column_stack([numbers, category]).astype(np.float32)
+        if self.classes:
+            targets = np.digitize(score, np.linspace(-0.5, 1, self.classes - 1)).astype(np.int64)
+        else:
+            targets = (score - score.mean()).astype(np.float32)
+        return Samples(features, targets, self.classes, expansion=_expansion(), packed=True)
+
+
+FITS = [FitCase(architecture, classes) for architecture in ("real_mlp", "plain") for classes in (3, 0)]
+
+
+def _expansion() -> Expansion:
+    numbers, last = np.arange(NUMBERS), np.array([NUMBERS])
+    outputs = np.array([0, 1, 3, 4])
+    return Expansion(5 + VALUES, numbers, outputs, np.array([1]), last, np.array([5]), np.array([VALUES]))

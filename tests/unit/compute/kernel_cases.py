@@ -1,0 +1,232 @@
+"""Calls of every kernel on odd shapes and asymmetric data, whatever computes them: host, emulator, device.
+
+No size divides a warp, a block or another size, so that an index that is wrong anywhere shows. What a kernel
+has to set is NaN, or a number that it never gives, before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, get_args
+
+import numpy as np
+
+from services.training.compute.kernels.activation import Activation, Drops, Layer, activate, activate_back
+from services.training.compute.kernels.adamw import adamw
+from services.training.compute.kernels.cross_entropy import cross_entropy
+from services.training.compute.kernels.dropout import draw
+from services.training.compute.kernels.embedding import NUMBER_PARAMETERS, Embedding, embed, embed_back
+from services.training.compute.kernels.gather import gather
+from services.training.compute.kernels.kmeans import Centres, Tally, assign
+from services.training.compute.kernels.launch import Kernels
+from services.training.compute.kernels.squared_error import squared_error
+
+Arrays = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Arrays on the host, as NumPy makes them anew each time, and a call that changes some of them.
+
+    tolerance: relative to the largest number of an array, for what is not exact.
+    """
+
+    name: str
+    arrays: Callable[[np.random.Generator], Arrays]
+    call: Callable[[Kernels, Arrays], Mapping[str, Any] | None]
+    tolerance: float = 2e-6
+
+    def run(self, kernels: Kernels) -> dict[str, np.ndarray]:
+        """Every array afterwards, and what the call gave besides, on the host."""
+        arrays = {name: kernels.xp.asarray(array) for name, array in self.arrays(random(1)).items()}
+        arrays |= self.call(kernels, arrays) or {}
+        return {name: array.get() if hasattr(array, "get") else array for name, array in arrays.items()}
+
+    def compare(self, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+        """Raises AssertionError naming the first array that differs."""
+        for name, array in expected.items():
+            most = (
+                np.max(np.abs(array), initial=0, where=np.isfinite(array)) if array.dtype.kind == "f" else 0
+            )
+            np.testing.assert_allclose(
+                found[name], array, rtol=0, atol=self.tolerance * most, err_msg=f"{self.name}: {name}"
+            )
+
+
+def random(*key: int) -> np.random.Generator:
+    return np.random.default_rng(key)
+
+
+def normal(chance: np.random.Generator, *shape: int) -> np.ndarray:
+    return chance.normal(0.3, 1.2, shape).astype(np.float32)
+
+
+def unset(*shape: int) -> np.ndarray:
+    return np.full(shape, np.nan, np.float32)
+
+
+def cases() -> list[Case]:
+    kinds = [
+        activation_case(kind, back=back, sloped=sloped, dropping=dropping)
+        for kind, back, sloped, dropping in product(get_args(Activation), *[(False, True)] * 3)
+    ]
+    losses = [
+        cross_entropy_case(classes, smoothing) for classes, smoothing in [(2, 0.0), (7, 0.1), (67, 0.3)]
+    ]
+    embeddings = [
+        embedding_case(*shape, back=back)
+        for shape, back in product([(3, 2, 2), (2, 0, 0), (0, 3, 1), (0, 0, 2)], [False, True])
+    ]
+    rows = [gather_case(kind, width) for kind, width in [(np.float32, 11), (np.int64, 1), (np.int32, 3)]]
+    others = [adamw_case(), draw_case(), squared_error_case(), kmeans_case()]
+    return kinds + losses + embeddings + rows + others
+
+
+def activation_case(kind: Activation, *, back: bool, sloped: bool, dropping: bool) -> Case:
+    networks, rows, columns = 3, 37, 45
+    layer = Layer(bias=5, activation=kind, slope=70 if sloped else -1, gain=0.7)
+
+    def drops_of(a: Arrays) -> Drops | None:
+        mask = a["mask"][:, : rows * columns].reshape(networks, rows, columns)
+        return Drops(mask, a["cuts"], a["at"]) if dropping else None
+
+    def arrays(chance: np.random.Generator) -> Arrays:
+        shape, parameters = (networks, rows, columns), normal(chance, networks, 131)
+        mask = chance.integers(0, 256, (networks, rows * columns + 7), dtype=np.uint8)
+        drops = {"mask": mask, "cuts": np.array([[9, 9, 9], [64, 0, 200]]), "at": np.array([1])}
+        z, out = normal(chance, *shape), unset(*shape)
+        if back:
+            activate(Kernels(np), z, out, parameters, layer, drops_of(drops))
+        gradients, delta = unset(networks, 131), normal(chance, *shape)
+        return {"z": z, "out": out, "parameters": parameters, "gradients": gradients, "delta": delta, **drops}
+
+    def call(kernels: Kernels, a: Arrays) -> None:
+        if back:
+            places = (a["delta"], a["z"], a["out"], a["parameters"], a["gradients"])
+            activate_back(kernels, *places, layer, drops_of(a))
+        else:
+            activate(kernels, a["z"], a["out"], a["parameters"], layer, drops_of(a))
+
+    marks = "".join(f" {name}" for name, on in {"sloped": sloped, "dropping": dropping}.items() if on)
+    return Case(f"{kind}{' back' if back else ''}{marks}", arrays, call, 1e-5 if back else 2e-6)
+
+
+def cross_entropy_case(classes: int, smoothing: float) -> Case:
+    def arrays(chance: np.random.Generator) -> Arrays:
+        logits, weights = 5 * normal(chance, 3, 37, classes), np.abs(normal(chance, 37))
+        labels = chance.integers(0, classes, 37)
+        return {"logits": logits, "labels": labels, "weights": weights, "losses": unset(3, 37)}
+
+    def call(kernels: Kernels, a: Arrays) -> None:
+        cross_entropy(kernels, a["logits"], a["labels"], a["weights"], a["losses"], smoothing)
+
+    return Case(f"cross-entropy of {classes}", arrays, call)
+
+
+def squared_error_case() -> Case:
+    def arrays(chance: np.random.Generator) -> Arrays:
+        weights, targets = np.abs(normal(chance, 301)), normal(chance, 301)
+        outputs, losses = normal(chance, 3, 301, 1), unset(3, 301)
+        return {"outputs": outputs, "targets": targets, "weights": weights, "losses": losses}
+
+    def call(kernels: Kernels, a: Arrays) -> None:
+        squared_error(kernels, a["outputs"], a["targets"], a["weights"], a["losses"])
+
+    return Case("squared error", arrays, call)
+
+
+def draw_case() -> Case:
+    def arrays(chance: np.random.Generator) -> Arrays:
+        seeds = chance.integers(0, 2**64, 3, dtype=np.uint64)
+        return {"mask": np.zeros((3, 112), np.uint8), "seeds": seeds, "clock": np.array([2**33 + 5])}
+
+    def call(kernels: Kernels, a: Arrays) -> None:
+        draw(kernels, a["mask"], a["seeds"], a["clock"], layer=3)
+
+    return Case("dropout's bytes", arrays, call)
+
+
+def adamw_case() -> Case:
+    networks, parameters = 3, 131
+    bounds = np.array([0, 7, 90, parameters])
+
+    def arrays(chance: np.random.Generator) -> Arrays:
+        names = ("parameters", "gradients", "first")
+        found = {name: normal(chance, networks, parameters) for name in names}
+        found["second"] = np.square(normal(chance, networks, parameters))
+        numbers = np.abs(normal(chance, 2, networks, len(bounds) - 1, 3))
+        return {**found, "bounds": bounds, "numbers": numbers, "at": np.array([1])}
+
+    def call(kernels: Kernels, a: Arrays) -> dict[str, Any]:
+        adamw(kernels, *a.values(), betas=(0.9, 0.95))
+        return {"gradients": a["first"]}  # what is left of them is nobody's
+
+    return Case("AdamW", arrays, call)
+
+
+def gather_case(kind: type, width: int) -> Case:
+    def arrays(chance: np.random.Generator) -> Arrays:
+        source = chance.integers(-(2**30), 2**30, (101, width)).astype(kind)
+        order = chance.permutation(101).astype(np.int32)
+        return {"source": source, "order": order, "at": np.array([2]), "out": np.zeros((29, width), kind)}
+
+    def call(kernels: Kernels, a: Arrays) -> None:
+        gather(kernels, a["source"], a["order"], a["at"], a["out"])
+
+    return Case(f"gather {kind.__name__}", arrays, call)
+
+
+def embedding_case(numbers: int, others: int, categories: int, *, back: bool) -> Case:
+    """`others`: features beside the numbers. Tables have three, four, … rows."""
+    networks, rows, owners = 2, 37, np.repeat(np.arange(categories), np.arange(categories) + 3)
+    periodic, tables = 4, 9 + numbers * NUMBER_PARAMETERS
+    scale = tables + 8 * len(owners) + 3
+    features = numbers + others
+
+    def at(owned: Any) -> Embedding:
+        return Embedding(numbers, features, categories, periodic, tables, scale, owned)
+
+    def arrays(chance: np.random.Generator) -> Arrays:
+        codes = [chance.choice(np.flatnonzero(owners == c), rows) for c in range(categories)]
+        width = at(owners).width
+        x, parameters = normal(chance, rows, features), normal(chance, networks, scale + width + 2)
+        entries = np.array(codes, np.int32).reshape(categories, rows).T.copy()
+        out, delta, gradients = (
+            unset(networks, rows, width),
+            normal(chance, networks, rows, width),
+            0 * parameters,
+        )
+        if back:
+            embed(Kernels(np), at(owners.astype(np.int32)), x, entries, parameters, out)
+        found = {"x": x, "codes": entries, "parameters": parameters, "out": out, "delta": delta}
+        return {**found, "gradients": gradients, "owners": owners.astype(np.int32)}
+
+    def call(kernels: Kernels, a: Arrays) -> None:
+        read = (a["x"], a["codes"], a["parameters"], a["out"])
+        if back:
+            embed_back(kernels, at(a["owners"]), *read, a["delta"], a["gradients"])
+        else:
+            embed(kernels, at(a["owners"]), *read)
+
+    name = f"embedding of {numbers}, {others} and {categories}"
+    return Case(name + (" back" if back else ""), arrays, call, 2e-5)
+
+
+def kmeans_case() -> Case:
+    def arrays(chance: np.random.Generator) -> Arrays:
+        return {"x": normal(chance, 137, 5)}
+
+    def call(kernels: Kernels, a: Arrays) -> dict[str, Any]:
+        tally = Tally.empty(39, 5)
+        assign(kernels, a["x"], Centres(kernels, normal(random(2), 39, 5).astype(np.float64)), tally)
+        far = max(tally.far, key=lambda one: one.distance)
+        return {
+            "sums": tally.sums,
+            "counts": tally.counts,
+            "inertia": np.array(tally.inertia),
+            "far": far.row,
+        }
+
+    return Case("k-means", arrays, call)
