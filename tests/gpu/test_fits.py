@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from services.training.compute.backend import Backend, open_backend
+from services.training.compute.estimators import run
 from services.training.compute.loop import NullLoop
 from services.training.compute.model import weights_sha256
 from tests.unit.compute.fit_cases import FITS, FitCase
@@ -22,6 +23,15 @@ def test_a_fit_learns_what_one_on_the_host_learns(fit: FitCase, device: Backend)
 @pytest.mark.parametrize("fit", FITS, ids=str)
 def test_the_same_seed_gives_the_same_bits(fit: FitCase, device: Backend) -> None:
     assert weights_sha256(fit.run(device)) == weights_sha256(fit.run(device))
+
+
+@pytest.mark.parametrize("fit", FITS, ids=str)
+def test_replaying_a_step_is_the_same_as_calling_it(
+    fit: FitCase, device: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replayed = weights_sha256(fit.run(device))
+    monkeypatch.setattr(run, "repeated", lambda backend, work: work)
+    assert weights_sha256(fit.run(device)) == replayed
 
 
 class Weighed(NullLoop):

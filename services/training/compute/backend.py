@@ -32,6 +32,13 @@ class Backend:
         """`array` where this backend computes; no copy when it is there already."""
         return self.xp.asarray(array)
 
+    def refill(self, array: Array | None, values: Array) -> Array:
+        """`values` where this backend computes: in `array`, if there is one already, else in a new one."""
+        if array is None:
+            return self.xp.array(values)
+        array[:] = self.to_device(values)
+        return array
+
     def to_host(self, array: Array) -> Any:
         """`array` as a NumPy array; no copy when it is one already."""
         return array if isinstance(array, np.ndarray) else array.get()

@@ -61,10 +61,12 @@ class AdamW:
         self._backend, self._parameters, self._groups = backend, parameters, layout.groups
         self._bounds = backend.to_device(np.array(layout.bounds, np.int64))
         self._pace = pace
+        self._numbers: Array | None = None
 
     def prepare(self, first: int, count: int, steps: int) -> None:
-        """Makes ready for the steps from number `first` on."""
-        self._numbers = self._backend.to_device(self._pace.numbers(self._groups, first, count, steps))
+        """Makes ready for the steps from number `first` on; `count` is the same every time."""
+        numbers = self._pace.numbers(self._groups, first, count, steps)
+        self._numbers = self._backend.refill(self._numbers, numbers)
 
     def step(self, gradients: Array, at: Array) -> None:
         """One update in place; at: (1,) int64, which of the prepared steps."""

@@ -10,11 +10,14 @@ import ctypes
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from tests.unit.compute.nvrtc import KERNEL
 
@@ -27,8 +30,17 @@ _MARGIN = 1024
 _FENCE = 0xFF  # as float32 this is NaN, so that reading it shows too
 
 
+# What gives arrays on the device.
+_MAKERS = {"array", "asarray", "empty", "empty_like", "full", "zeros", "zeros_like"}
+
+
 class DeviceArray(np.ndarray):
     """Has what `cupy.ndarray` has beside NumPy's."""
+
+    @property
+    def data(self) -> SimpleNamespace:  # type: ignore[override]
+        """Where the first element is."""
+        return SimpleNamespace(ptr=self.ctypes.data)
 
     def get(self) -> np.ndarray:
         """A copy on the host."""
@@ -36,20 +48,96 @@ class DeviceArray(np.ndarray):
 
 
 class EmulatedCupy:
-    """The module. backwards: the order in which the threads of a block run. launched: kernels so far."""
+    """The module. backwards: the order in which the threads of a block run. launched: kernels so far.
+
+    replays: how often a graph was launched.
+    """
 
     def __init__(self, folder: Path, *, backwards: bool = False) -> None:
         self.folder, self.backwards = folder, backwards
         self.launched: set[str] = set()
+        self.replays = 0
+        self._recorded: list[Callable[[], None]] | None = None
+        device = SimpleNamespace(get_cublas_handle=lambda: 1)
+        runtime = SimpleNamespace(CUDA_R_32F=0)
+        stream = partial(EmulatedStream, self)
+        self.cuda = SimpleNamespace(cublas=EmulatedBlas(self), device=device, runtime=runtime, Stream=stream)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
+        found = getattr(np, name)
+        return (
+            (lambda *given, **named: found(*given, **named).view(DeviceArray)) if name in _MAKERS else found
+        )
 
     def RawModule(self, code: str, options: Sequence[str]) -> _Module:
         return _Module(self, code)
 
-    def asarray(self, array: Any, *arguments: Any) -> Any:
-        return np.asarray(array, *arguments).view(DeviceArray)
+    def do(self, work: Callable[[], None]) -> None:
+        """What a device is asked to do: now, or whenever the graph that is being recorded is launched."""
+        if self._recorded is None:
+            work()
+        else:
+            self._recorded.append(work)
+
+    def record(self) -> None:
+        """Begins a graph."""
+        self._recorded = []
+
+    def recorded(self) -> Callable[[], None]:
+        """Ends it."""
+        works, self._recorded = self._recorded or [], None
+
+        def launch() -> None:
+            self.replays += 1
+            for work in works:
+                work()
+
+        return launch
+
+
+class EmulatedStream:
+    """As much of a stream as recording a graph takes."""
+
+    def __init__(self, cupy: EmulatedCupy) -> None:
+        self._cupy = cupy
+
+    def __enter__(self) -> EmulatedStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def begin_capture(self) -> None:
+        self._cupy.record()
+
+    def end_capture(self) -> SimpleNamespace:
+        return SimpleNamespace(launch=self._cupy.recorded())
+
+
+class EmulatedBlas:
+    """The one product that is used of cuBLAS, which counts along columns."""
+
+    CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT = 68, -1
+
+    def __init__(self, cupy: EmulatedCupy) -> None:
+        self._cupy = cupy
+
+    def gemmStridedBatchedEx(self, *arguments: int) -> None:
+        assert all(isinstance(argument, int) for argument in arguments)
+        self._cupy.do(partial(self._multiply, *arguments))
+
+    def _multiply(  # noqa: PLR0917 (as cuBLAS has it)
+        self, handle: int, turned_a: int, turned_b: int, m: int, n: int, k: int, alpha: int,
+        a: int, a_kind: int, lda: int, apart_a: int, b: int, b_kind: int, ldb: int, apart_b: int,
+        beta: int, c: int, c_kind: int, ldc: int, apart_c: int, count: int, compute: int, algorithm: int,
+    ) -> None:  # fmt: skip
+        assert (a_kind, b_kind, c_kind, compute) == (0, 0, 0, self.CUBLAS_COMPUTE_32F)
+        assert [_columns(one, 1, 1, 1)[0, 0] for one in (alpha, beta)] == [1, 0]
+        for i in range(count):
+            left = _columns(a + 4 * i * apart_a, lda, *((k, m) if turned_a else (m, k)))
+            right = _columns(b + 4 * i * apart_b, ldb, *((n, k) if turned_b else (k, n)))
+            into = _columns(c + 4 * i * apart_c, ldc, m, n)
+            into[:] = (left.T if turned_a else left) @ (right.T if turned_b else right)
 
 
 class _Module:
@@ -73,6 +161,10 @@ class _Function:
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
         given = [_type(argument) for argument in arguments]
         assert given == self._types, f"{self._name} takes {self._types}, and got {given}"
+        self._cupy.launched.add(self._name)
+        self._cupy.do(lambda: self._run(grid, block, arguments))
+
+    def _run(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
         fenced: dict[int, _Fenced] = {}
         values = [_value(argument, fenced) for argument in arguments]
         pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
@@ -81,7 +173,6 @@ class _Function:
         assert not problem, f"{self._name}: {problem.decode()}"
         for fence in fenced.values():
             fence.copy_back(self._name)
-        self._cupy.launched.add(self._name)
 
 
 class _Fenced:
@@ -121,9 +212,17 @@ def _built(source: str, folder: Path) -> Path:
     )
     text = library.with_suffix(".cpp")
     text.write_text(f'#include "{_HEADER}"\n{source}\n{exports}')
-    options = ["-std=c++20", "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-Wno-unknown-pragmas"]
+    # Without -Bsymbolic a kernel would give way to a function of its name in any library that is loaded.
+    options = ["-std=c++20", "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-Wl,-Bsymbolic"]
     subprocess.run([str(compiler()), *options, "-o", str(library), str(text)], check=True)
     return library
+
+
+def _columns(address: int, apart: int, rows: int, columns: int) -> np.ndarray:
+    """A float32 matrix at that address, its columns `apart` elements from each other."""
+    assert apart >= max(1, rows)
+    flat = (ctypes.c_float * (apart * (columns - 1) + rows)).from_address(address)
+    return as_strided(np.frombuffer(flat, np.float32), (rows, columns), (4, 4 * apart))
 
 
 def _type(argument: Any) -> str:

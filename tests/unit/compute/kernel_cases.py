@@ -6,9 +6,9 @@ has to set is NaN, or a number that it never gives, before.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, get_args
 
 import numpy as np
@@ -21,6 +21,8 @@ from services.training.compute.kernels.embedding import NUMBER_PARAMETERS, Embed
 from services.training.compute.kernels.gather import gather
 from services.training.compute.kernels.kmeans import Centres, Tally, assign
 from services.training.compute.kernels.launch import Kernels
+from services.training.compute.kernels.product import product
+from services.training.compute.kernels.progress import advance
 from services.training.compute.kernels.squared_error import squared_error
 
 Arrays = dict[str, Any]
@@ -70,18 +72,21 @@ def unset(*shape: int) -> np.ndarray:
 def cases() -> list[Case]:
     kinds = [
         activation_case(kind, back=back, sloped=sloped, dropping=dropping)
-        for kind, back, sloped, dropping in product(get_args(Activation), *[(False, True)] * 3)
+        for kind, back, sloped, dropping in itertools.product(get_args(Activation), *[(False, True)] * 3)
     ]
     losses = [
         cross_entropy_case(classes, smoothing) for classes, smoothing in [(2, 0.0), (7, 0.1), (67, 0.3)]
     ]
     embeddings = [
         embedding_case(*shape, back=back)
-        for shape, back in product([(3, 2, 2), (2, 0, 0), (0, 3, 1), (0, 0, 2)], [False, True])
+        for shape, back in itertools.product([(3, 2, 2), (2, 0, 0), (0, 3, 1), (0, 0, 2)], [False, True])
     ]
     rows = [gather_case(kind, width) for kind, width in [(np.float32, 11), (np.int64, 1), (np.int32, 3)]]
-    others = [adamw_case(), draw_case(), squared_error_case(), kmeans_case()]
-    return kinds + losses + embeddings + rows + others
+    products = [
+        product_case(*shape) for shape in [(3, 37, 11, 5), (1, 37, 11, 5), (3, 37, 1, 5), (3, 1, 11, 1)]
+    ]
+    others = [adamw_case(), draw_case(), squared_error_case(), advance_case(), kmeans_case()]
+    return kinds + losses + embeddings + rows + products + others
 
 
 def activation_case(kind: Activation, *, back: bool, sloped: bool, dropping: bool) -> Case:
@@ -212,6 +217,42 @@ def embedding_case(numbers: int, others: int, categories: int, *, back: bool) ->
 
     name = f"embedding of {numbers}, {others} and {categories}"
     return Case(name + (" back" if back else ""), arrays, call, 2e-5)
+
+
+def product_case(networks: int, rows: int, middle: int, columns: int) -> Case:
+    """As a layer does it: forward, from an x of each network and from one for all, and both ways back."""
+
+    def arrays(chance: np.random.Generator) -> Arrays:
+        x, delta = normal(chance, networks, rows, middle), normal(chance, networks, rows, columns)
+        flat, gradients = (
+            normal(chance, networks, middle * columns + 7),
+            unset(networks, middle * columns + 7),
+        )
+        outs = {"out": unset(*delta.shape), "of_one": unset(*delta.shape), "back": unset(*x.shape)}
+        return {"x": x, "delta": delta, "flat": flat, "gradients": gradients, **outs}
+
+    def call(kernels: Kernels, a: Arrays) -> None:
+        places = slice(4, 4 + middle * columns)
+        weights, into = (
+            a[name][:, places].reshape(networks, middle, columns) for name in ("flat", "gradients")
+        )
+        product(kernels, a["x"], weights, a["out"])
+        product(kernels, a["x"][-1], weights, a["of_one"])
+        product(kernels, a["delta"], weights.swapaxes(-1, -2), a["back"])
+        product(kernels, a["x"].swapaxes(-1, -2), a["delta"], into)
+
+    return Case(f"products {networks} x {rows} x {middle} x {columns}", arrays, call)
+
+
+def advance_case() -> Case:
+    def arrays(chance: np.random.Generator) -> Arrays:
+        losses, total = normal(chance, 3, 101), normal(chance, 3, 101)
+        return {"losses": losses, "total": total, "counters": np.array([5, 2**40])}
+
+    def call(kernels: Kernels, a: Arrays) -> None:
+        advance(kernels, a["losses"], a["total"], a["counters"])
+
+    return Case("progress", arrays, call)
 
 
 def kmeans_case() -> Case:

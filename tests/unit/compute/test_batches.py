@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from services.training.compute.backend import open_backend
 from services.training.compute.estimators import batches
 from services.training.compute.estimators.base import Samples
-from services.training.compute.estimators.batches import Batches
+from services.training.compute.estimators.batches import Batch, Batches
 from services.training.compute.estimators.inputs import Inputs
 from services.training.compute.preprocessing import Expansion
 from services.training.compute.storage import FileRows, RowsWriter
@@ -38,8 +39,13 @@ def batches_of(samples: Samples, seed: int = 0) -> Batches:
     return Batches(samples, Inputs.fit(samples), 16, seed, NUMPY)
 
 
+def walk(found: Batches, epoch: int, first: int = 0) -> Iterator[Batch]:
+    for number in found.epoch(epoch, first):
+        yield found.fetch(np.array([number]))
+
+
 def rows_of(found: Batches, epoch: int, first: int = 0) -> list[list[int]]:
-    return [batch.targets.tolist() for batch in found.epoch(epoch, first)]
+    return [batch.targets.tolist() for batch in walk(found, epoch, first)]
 
 
 def test_every_row_comes_once_an_epoch(samples: Samples) -> None:
@@ -55,7 +61,7 @@ def test_every_row_comes_once_an_epoch(samples: Samples) -> None:
 
 def test_features_go_with_their_targets(samples: Samples) -> None:
     inputs = Inputs.fit(samples)
-    for batch in batches_of(samples).epoch(3, 0):
+    for batch in walk(batches_of(samples), 3):
         packed = np.column_stack([batch.targets, batch.targets % 3]).astype(np.float32)
         np.testing.assert_array_equal(batch.x, inputs(packed)[0])
 

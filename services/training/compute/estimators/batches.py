@@ -35,7 +35,7 @@ _ORDER, _CHUNKS = 1, 2
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one step, overwritten by the next batch: what `Inputs` gives of them, and their targets."""
+    """Rows of one step, overwritten by the next one: what `Inputs` gives of them, and their targets."""
 
     x: Array
     codes: Array
@@ -48,6 +48,8 @@ class Batches:
     Each row comes once in an epoch; the last batch is filled up with rows that were there, so that a step
     always has the same shapes. The order depends on the seed and the epoch alone, and a resumed run sees it
     again.
+
+    ready: every batch is made where the backend computes, from arrays that stay, into arrays that stay.
     """
 
     def __init__(
@@ -67,8 +69,11 @@ class Batches:
         if self._whole:
             made = inputs(samples.features[:]) if ready else (samples.features,)
             self._window = tuple(map(self._at.to_device, (*made, samples.targets)))
-        self._ready = ready
-        self._place = self._at.xp.zeros(1, np.int64)
+        self.ready = ready
+        self._place = np.zeros(1, np.int64)
+        self._order: Array | None = None
+        kinds = [(one.shape[1:], one.dtype) for one in self._window or (samples.features, samples.targets)]
+        self._room = [self._at.xp.empty((self.rows, *shape), dtype) for shape, dtype in kinds]
 
     @property
     def plan(self) -> tuple[int, ...]:
@@ -79,29 +84,29 @@ class Batches:
         """How many rows of an epoch its first `batches` hold."""
         return min(batches * self.rows, len(self._samples))
 
-    def epoch(self, epoch: int, first: int) -> Iterator[Batch]:
-        """The epoch's batches from number `first` on."""
+    def epoch(self, epoch: int, first: int) -> Iterator[int]:
+        """Comes to the epoch's batches one by one, from number `first` on."""
         for window, (begin, end) in enumerate(pairwise(self._bounds)):
             if end <= first:
                 continue
             places = self.passed(begin), self.passed(end)
             self._load(epoch, *places)
             order = _shuffled(places[1] - places[0], self._seed, _ORDER, epoch, window)
-            order = self._at.to_device(np.resize(order, (end - begin) * self.rows))
-            room = self._room()
+            filled = np.concatenate([order, order[: (end - begin) * self.rows - len(order)]])
+            # Where each batch is made from this, its place has to stay.
+            self._order = self._at.refill(self._order if self.ready else None, filled)
             for batch in range(max(first - begin, 0), end - begin):
                 self._place[0] = batch
-                for source, into in zip(self._window, room, strict=True):
-                    gather(self._at.kernels, source, order, self._place, into)
-                yield self._batch(*room)
+                yield begin + batch
 
-    def _room(self) -> list[Array]:
-        return [self._at.xp.empty((self.rows, *source.shape[1:]), source.dtype) for source in self._window]
-
-    def _batch(self, *gathered: Array) -> Batch:
-        if self._ready:
-            return Batch(*gathered)
-        packed, targets = gathered
+    def fetch(self, at: Array) -> Batch:
+        """The batch that `epoch` has come to; at: (1,) int64, its number, where the backend computes."""
+        place = at if self.ready else self._place
+        for source, into in zip(self._window, self._room, strict=True):
+            gather(self._at.kernels, source, self._order, place, into)
+        if self.ready:
+            return Batch(*self._room)
+        packed, targets = self._room
         return Batch(*map(self._backend.to_device, (*self._inputs(packed), targets)))
 
     def _windows(self, size: int) -> list[int]:

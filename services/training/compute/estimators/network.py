@@ -14,6 +14,7 @@ from services.training.compute.kernels.activation import Drops, activate, activa
 from services.training.compute.kernels.dropout import BLOCK_UNITS, draw
 from services.training.compute.kernels.embedding import Embedding, embed, embed_back
 from services.training.compute.kernels.launch import Array
+from services.training.compute.kernels.product import product
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Network:
         below = self.embedded(x, codes)
         for index, (weights, layer) in enumerate(zip(self._weights, self._layout.layers, strict=True)):
             z, out = self._z[index], self._out[index + 1]
-            self._xp.matmul(below, weights, out=z)
+            product(self._kernels, below, weights, z)
             drops = self._drops(index, noise) if index < len(self._layout.hidden) else None
             activate(self._kernels, z, out, self._parameters, layer, drops)
             below = out
@@ -106,17 +107,17 @@ class TrainableNetwork(Network):
 
         delta: (K, n, outputs), the loss's gradient on what `forward` returned; it is overwritten.
         """
-        kernels, matmul = self._kernels, self._xp.matmul
+        kernels = self._kernels
         arrays = (self._parameters, self.gradients)
         for index in reversed(range(len(self._weights))):
             drops = self._dropped(index, noise)
             layer = self._layout.layers[index]
             activate_back(kernels, delta, self._z[index], self._out[index + 1], *arrays, layer, drops)
             below = self._out[index] if index or self._layout.embeds else x
-            matmul(below.swapaxes(-1, -2), delta, out=self._gradients[index])
+            product(kernels, below.swapaxes(-1, -2), delta, self._gradients[index])
             if index or self._layout.embeds:
                 above, delta = delta, self._deltas[index]
-                matmul(above, self._weights[index].swapaxes(-1, -2), out=delta)
+                product(kernels, above, self._weights[index].swapaxes(-1, -2), delta)
         if self._layout.embeds:
             embed_back(
                 kernels, self._embedding, x, codes, self._parameters, self._out[0], delta, self.gradients

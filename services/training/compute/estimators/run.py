@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from services.training.compute.backend import Backend
 from services.training.compute.estimators.base import Samples
-from services.training.compute.estimators.batches import Batch, Batches, random
+from services.training.compute.estimators.batches import Batches, random
 from services.training.compute.estimators.candidates import Candidate, column
 from services.training.compute.estimators.initial import initialise
 from services.training.compute.estimators.inputs import Inputs
@@ -17,9 +17,11 @@ from services.training.compute.estimators.judge import Best
 from services.training.compute.estimators.layout import Layout
 from services.training.compute.estimators.network import Noise, TrainableNetwork
 from services.training.compute.estimators.recipes import RECIPES
+from services.training.compute.graphs import repeated
 from services.training.compute.kernels.cross_entropy import cross_entropy
 from services.training.compute.kernels.dropout import cut_of
 from services.training.compute.kernels.launch import Array
+from services.training.compute.kernels.progress import advance
 from services.training.compute.kernels.squared_error import squared_error
 from services.training.compute.loop import Loop, State, Stopped
 from services.training.compute.optimizers import AdamW, Pace
@@ -78,8 +80,12 @@ class Run:
         self._weights = xp.full(rows, 1 / rows, np.float32)
         self._losses = xp.empty((len(members), rows), np.float32)
         self._total = xp.zeros_like(self._losses)
-        self._clock, self._at = xp.zeros(1, np.int64), xp.zeros(1, np.int64)
+        self._counters = xp.zeros(2, np.int64)
+        self._clock, self._at = self._counters[:1], self._counters[1:]
+        self._seeds = backend.to_device(column(members, "seed").astype(np.uint64))
+        self._cuts: Array | None = None
         self._noise: Noise | None = None
+        self._go_on = repeated(backend, self._step) if self._batches.ready else self._step
 
     @property
     def seen(self) -> int:
@@ -95,8 +101,8 @@ class Run:
     def finish_epoch(self, loop: Loop) -> float:
         """Goes on to the end of the epoch; the mean loss of its batches. Raises Stopped."""
         self._prepare()
-        for batch in self._batches.epoch(self.epoch, self.batch):
-            self._step(batch)
+        for _ in self._batches.epoch(self.epoch, self.batch):
+            self._go_on()
             self.batch, self.steps = self.batch + 1, self.steps + 1
             loop.checkpoint(self.steps, self.state)
             if loop.should_stop():
@@ -139,23 +145,24 @@ class Run:
         return self._params.max_epochs * self._batches.steps
 
     def _prepare(self) -> None:
-        """Makes the numbers of the epoch's steps."""
+        """Makes the numbers of the epoch's steps, where the step looks for them."""
         first, count = self.epoch * self._batches.steps, self._batches.steps
         self._optimizer.prepare(first, count, self._all_steps)
+        self._backend.refill(self._counters, np.array([self.steps, self.batch]))
         rates = column(self._members, "dropout")
         if rates.any():
             shape = self._recipe.dropout_shape(np.arange(first, first + count) / self._all_steps)
-            cuts = self._backend.to_device(cut_of(shape[:, None] * rates))
-            seeds = self._backend.to_device(column(self._members, "seed").astype(np.uint64))
-            self._noise = Noise(seeds, self._clock, cuts, self._at)
+            self._cuts = self._backend.refill(self._cuts, cut_of(shape[:, None] * rates))
+            self._noise = self._noise or Noise(self._seeds, self._clock, self._cuts, self._at)
 
-    def _step(self, batch: Batch) -> None:
-        self._clock[0], self._at[0] = self.steps, self.batch
+    def _step(self) -> None:
+        """Trains on the next batch. Reads all that changes from arrays: see `repeated`."""
+        batch = self._batches.fetch(self._at)
         outputs = self._network.forward(batch.x, batch.codes, self._noise)
         self._loss(outputs, batch.targets)
-        self._total += self._losses
         self._network.backward(batch.x, batch.codes, outputs, self._noise)
         self._optimizer.step(self._network.gradients, self._at)
+        advance(self._backend.kernels, self._losses, self._total, self._counters)
 
     def _loss(self, outputs: Array, targets: Array) -> None:
         arrays = (outputs, targets, self._weights, self._losses)
