@@ -147,6 +147,8 @@ def _robust(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], n
 
     A factor is 1 / (q₇₅ − q₂₅), if that is none 2 / range, and 0 where all values are equal.
     """
+    if not values.shape[1]:
+        return np.zeros(0), np.zeros(0)
     values = np.where(np.isnan(values).all(axis=0), 0, values)
     low, middle, high = np.nanquantile(values, [0.25, 0.5, 0.75], axis=0)
     least, most = np.nanmin(values, axis=0), np.nanmax(values, axis=0)

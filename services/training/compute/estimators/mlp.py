@@ -52,7 +52,7 @@ class MlpEstimator:
     ) -> Outcome:
         """See Estimator. Raises ComputeError when the loss is no number from the first epoch on."""
         inputs = Inputs.restore(start) if start else Inputs.fit(train)
-        layout = self._layout(inputs)
+        layout = self.layout(inputs)
         members = self._candidates or ensemble(self._params, seed)
         weights = start["parameters"] if start else first_parameters(layout, members, train, inputs)
         run = Run(self._params, layout, inputs, members, train, seed, backend, weights=weights)
@@ -93,7 +93,7 @@ class MlpEstimator:
         """What each network says: (K, n, classes) or (K, n)."""
         inputs, parameters = Inputs.restore(arrays), arrays["parameters"]
         rows = min(len(features), FORWARD_ROWS)
-        network = Network(self._layout(inputs), parameters, open_backend("numpy"), rows, inputs.owners)
+        network = Network(self.layout(inputs), parameters, open_backend("numpy"), rows, inputs.owners)
         parts = []
         for first in range(0, len(features), FORWARD_ROWS):
             made = inputs(features[first : first + FORWARD_ROWS])
@@ -103,7 +103,8 @@ class MlpEstimator:
         # Beyond what was seen in training a network that extrapolates is mostly wrong.
         return predicted if self._classes else predicted.clip(*arrays["range"])
 
-    def _layout(self, inputs: Inputs) -> Layout:
+    def layout(self, inputs: Inputs) -> Layout:
+        """Where the parameters of networks that take `inputs` lie."""
         architecture = cast(Architecture, self._params.architecture)
         counts = (len(inputs.numbers), inputs.features, len(inputs.tabled), len(inputs.owners))
         sizes = (self._params.hidden_sizes, max(1, self._classes))
