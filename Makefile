@@ -83,8 +83,12 @@ bench-large: setup ## A CSV of 6 GB trains within 2 GB of memory
 bench-compute: setup ## Training on one core, beside PyTorch, JAX, scikit-learn, pytabkit; their wheels are 3 GB
 	@$(PY) -m bench.compute
 
+.PHONY: bench-classical
+bench-classical: setup ## logistic, kmeans and linear on one core, beside scikit-learn
+	@$(PY) -m bench.classical
+
 .PHONY: bench
-bench: bench-edge bench-upload bench-writers bench-ingest ## Every benchmark, each beside its peer
+bench: bench-classical bench-edge bench-upload bench-writers bench-ingest ## Every benchmark, each beside its peer
 
 ##@ Change
 PROTOS := $(shell find protos/mlapi -name '*.proto')

@@ -88,15 +88,20 @@ def minimise(
     max_iterations: int,
     tolerance: float,
     on_iteration: Callable[[Walk], bool],
+    *,
+    inverse: Callable[[Vector], Vector] | None = None,
 ) -> Walk:
     """Walks down until `slope` ≤ `tolerance`, or no step of the search lowers the value.
 
     max_iterations: of the whole walk, those that `walk` has behind it included.
     on_iteration: told how far it has come; true ends the walk.
+    inverse: a first estimate of the inverse Hessian, times a vector; symmetric and positive. The last move
+    scales the identity when there is none.
     """
     while walk.iteration < max_iterations and walk.point.slope > tolerance:
-        direction = -_two_loops(walk.point.gradient, walk.pairs)
-        first = 1.0 if walk.pairs else min(1.0, 1.0 / float(np.linalg.norm(walk.point.gradient)))
+        direction = -_two_loops(walk.point.gradient, walk.pairs, inverse)
+        known = walk.pairs or inverse
+        first = 1.0 if known else min(1.0, 1.0 / float(np.linalg.norm(walk.point.gradient)))
         found = _search(objective, walk.point, direction, first)
         if found is None:
             break
@@ -106,17 +111,20 @@ def minimise(
     return walk
 
 
-def _two_loops(gradient: Vector, pairs: Sequence[tuple[Vector, Vector]]) -> Vector:
+def _two_loops(
+    gradient: Vector, pairs: Sequence[tuple[Vector, Vector]], inverse: Callable[[Vector], Vector] | None
+) -> Vector:
     """The inverse Hessian's estimate times `gradient`."""
-    if not pairs:
-        return gradient
     result = gradient.copy()
     weights = []
     for move, change in reversed(pairs):
         weights.append(float(move @ result / (change @ move)))
         result -= weights[-1] * change
-    move, change = pairs[-1]
-    result *= float(move @ change / (change @ change))
+    if inverse:
+        result = inverse(result)
+    elif pairs:
+        move, change = pairs[-1]
+        result *= float(move @ change / (change @ change))
     for (move, change), weight in zip(pairs, reversed(weights), strict=True):
         result += (weight - float(change @ result / (change @ move))) * move
     return result

@@ -64,12 +64,13 @@ class Samples:
 
     def at(self, rows: IntArray) -> Matrix:
         """Inputs (m, d) of the rows at those places, which rise."""
-        features = self.features
-        if isinstance(features, FileRows):
-            found = np.concatenate([features[row : row + 1] for row in rows.tolist()])
-        else:
-            found = features[rows]
+        found = _at(self.features, rows)
         return self.expansion(found) if self.expansion else found
+
+    def among(self, rows: IntArray) -> Samples:
+        """Those rows alone, which rise, in memory and not packed."""
+        inputs, targets = self.at(rows), _at(self.targets, rows)
+        return replace(self, features=inputs, targets=targets, expansion=None, packed=False)
 
     def blocks(self, most: int) -> Iterator[tuple[Matrix, npt.NDArray[Any]]]:
         """Inputs (m, d), or packed rows, and targets (m,), at most `most` at a time, in their order."""
@@ -79,6 +80,12 @@ class Samples:
             block = self.features[rows]
             inputs = block if self.expansion is None or self.packed else self.expansion(block)
             yield inputs, self.targets[rows]
+
+
+def _at(content: Rows, rows: IntArray) -> npt.NDArray[Any]:
+    if isinstance(content, FileRows):
+        return np.concatenate([content[row : row + 1] for row in rows.tolist()])
+    return content[rows]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 That is scikit-learn's objective with C = 1/l2. Two classes have one free column, the log odds of the second;
 more classes have one each (softmax).
+
+Of many rows, some are fitted first: their weights are where the walk over all rows begins, and the curvature
+there scales its steps. So most of the way costs little, and few passes over all rows are left.
 """
 
 from __future__ import annotations
@@ -11,16 +14,24 @@ import numpy.typing as npt
 
 from services.training.compute.backend import Backend
 from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples
+from services.training.compute.estimators.batches import random
+from services.training.compute.estimators.curvature import WIDEST, Inverse, curvature, even_curvature
 from services.training.compute.kernels.cross_entropy import cross_entropy, softmax
 from services.training.compute.kernels.launch import Array
-from services.training.compute.lbfgs import Point, Walk, minimise
-from services.training.compute.loop import Loop, State
+from services.training.compute.lbfgs import Point, Vector, Walk, minimise
+from services.training.compute.loop import Loop, State, Stopped
+from services.training.compute.resume import fitting
 from services.training.domain.hyperparameters import Logistic
 
-# Rows at a time: few enough that a block's logits stay in cache on the host, many enough to fill a device.
-_BLOCK_ROWS = {"numpy": 8192, "cupy": 262_144}
-
-Vector = npt.NDArray[np.float64]
+# Rows at a time: few enough that they stay in cache on the host, many enough to fill a device.
+_TILE_ROWS = {"numpy": 1024, "cupy": 262_144}
+# Rows between two questions whether to stop.
+_BLOCK_ROWS = 65_536
+# Rows that are fitted first, where there are _MANY times as many; and numbers in them, at most.
+_FIRST_ROWS, _FIRST_NUMBERS = 16_384, 1 << 23
+_MANY = 4
+# How far the first fit goes: its end differs from that of all rows by more.
+_FIRST_ITERATIONS, _FIRST_TOLERANCE = 100, 1e-3
 
 
 class LogisticEstimator:
@@ -42,23 +53,29 @@ class LogisticEstimator:
         resume: State | None = None,
         start: Arrays | None = None,
     ) -> Outcome:
-        """See Estimator. Convex, and started from zero if not from `start`: `seed` is not used."""
-        objective = _Objective(train, self._params.l2, loop, backend)
-        walk = _begin(objective, resume, start)
+        """See Estimator. Convex: `seed` is not used."""
+        objective = _Objective(train, self._params.l2 / len(train), loop, backend)
+        steps = 0
 
         def on_iteration(walk: Walk) -> bool:
+            nonlocal steps
+            steps = walk.iteration
             metrics = {"train_loss": walk.point.value, "gradient": walk.point.slope}
-            loop.report(walk.iteration, walk.iteration / self._params.max_iterations, metrics)
-            loop.checkpoint(walk.iteration, walk.state)
-            return objective.told_to_stop()
+            loop.report(steps, steps / self._params.max_iterations, metrics)
+            loop.checkpoint(steps, lambda: {**walk.state(), "anchor": anchor})
+            objective.go_on()
+            return False
 
-        end = minimise(objective, walk, self._params.max_iterations, self._params.tolerance, on_iteration)
-        samples = objective.evaluations * len(train)
-        if objective.stopped:
-            return Outcome({}, samples, end.iteration, stopped=True)
+        try:
+            first = _First(objective, train)
+            anchor, walk = first.begin(start) if resume is None else _restore(resume, objective.size)
+            limits = (self._params.max_iterations, self._params.tolerance)
+            end = minimise(objective, walk, *limits, on_iteration, inverse=first.curvature(anchor))
+        except Stopped:
+            return Outcome({}, objective.samples, steps, stopped=True)
         table = end.point.x.reshape(-1, objective.free)
         arrays = {"weights": table[:-1].copy(), "intercepts": table[-1].copy()}
-        return Outcome(arrays, samples, end.iteration)
+        return Outcome(arrays, objective.samples, end.iteration)
 
     def predict(self, arrays: Arrays, features: Matrix) -> npt.NDArray[np.float64]:
         """See Estimator."""
@@ -69,55 +86,101 @@ class LogisticEstimator:
         return probabilities
 
 
-def _begin(objective: _Objective, resume: State | None, start: Arrays | None) -> Walk:
-    if resume is not None:
-        return Walk.restore(resume, objective.size)
-    x = np.zeros(objective.size)
-    if start is not None:
-        x = np.concatenate([start["weights"], start["intercepts"][None]]).astype(np.float64).ravel()
-    return Walk(Point(x, *objective(x)))
+def _restore(state: State, size: int) -> tuple[Vector, Walk]:
+    """The inverse of a snapshot; raises ComputeError when it is one of another fit."""
+    blank = Walk(Point(np.zeros(size), 0.0, np.zeros(size))).state()
+    arrays = fitting(state, {**blank, "anchor": np.zeros(size)})
+    return arrays.pop("anchor"), Walk.restore(arrays, size)
+
+
+class _First:
+    """Some of the rows, to begin with."""
+
+    def __init__(self, objective: _Objective, train: Samples) -> None:
+        self._objective, self._narrow = objective, train.width < WIDEST
+        rows = min(len(train), _FIRST_ROWS, _FIRST_NUMBERS // train.width)
+        self._some = len(train) >= _MANY * rows
+        drawn = random(0).choice(len(train), rows, replace=False, shuffle=False)
+        self._rows = train.among(np.sort(drawn))
+        self._features: Matrix = np.asarray(self._rows.features)
+
+    def begin(self, start: Arrays | None) -> tuple[Vector, Walk]:
+        """Where curvature is to be taken, and the walk there; at `start` or where the first fit ends."""
+        anchor = np.zeros(self._objective.size)
+        if start is not None:
+            anchor = np.concatenate([start["weights"], start["intercepts"][None]]).astype(np.float64).ravel()
+        elif self._some:
+            few = self._objective.over(self._rows)
+            walk = Walk(Point(anchor, *few(anchor)))
+            limits = (_FIRST_ITERATIONS, _FIRST_TOLERANCE)
+            anchor = minimise(few, walk, *limits, lambda _: False, inverse=self._even()).point.x
+            self._objective.samples += few.samples
+        return anchor, Walk(Point(anchor, *self._objective(anchor)))
+
+    def curvature(self, anchor: Vector) -> Inverse | None:
+        """What scales the steps of the walk; None where it would take too long."""
+        if self._some and anchor.any() and self._objective.size <= WIDEST:
+            table = anchor.reshape(-1, self._objective.free)
+            return curvature(self._features, table, self._objective.penalty)
+        return self._even()
+
+    def _even(self) -> Inverse | None:
+        if not self._narrow:
+            return None
+        return even_curvature(self._features, self._objective.free, self._objective.penalty)
 
 
 class _Objective:
-    """Value and gradient at a flat (d + 1, free) float64 table of weights, the intercepts in its last row."""
+    """Value and gradient at a flat (d + 1, free) float64 table of weights, the intercepts in its last row.
 
-    def __init__(self, train: Samples, l2: float, loop: Loop, backend: Backend) -> None:
+    samples: rows read so far. Calls raise Stopped when the loop says stop.
+    """
+
+    def __init__(self, train: Samples, penalty: float, loop: Loop, backend: Backend) -> None:
         self.free = 1 if train.classes == 2 else train.classes
         self.size = (train.width + 1) * self.free
-        self.evaluations = 0
-        self.stopped = False
-        self._penalty = l2 / len(train)
+        self.penalty = penalty
+        self.samples = 0
         self._loop = loop
         self._backend = backend
-        self._samples = train.on(backend)
-        rows = min(len(train), _BLOCK_ROWS[backend.name])
+        self._train = train.on(backend)
+        rows = min(len(train), _TILE_ROWS[backend.name])
         self._logits = backend.xp.empty((rows, train.classes), np.float32)
         self._losses = backend.xp.empty(rows, np.float32)
         self._weights = backend.xp.full(rows, 1 / len(train), np.float32)
+
+    def over(self, rows: Samples) -> _Objective:
+        """The same over other rows."""
+        return _Objective(rows, self.penalty, self._loop, self._backend)
 
     def __call__(self, flat: Vector) -> tuple[float, Vector]:
         table = flat.reshape(-1, self.free)
         gradient = np.zeros_like(table)
         value = 0.0
         weights = self._backend.to_device(table.astype(np.float32))
-        for x, targets in self._samples.blocks(len(self._logits)):
-            if self.told_to_stop():
-                # A value that no search takes: the walk ends here, and its end is thrown away.
-                return np.inf, np.zeros_like(flat)
+        for x, targets in self._train.blocks(_BLOCK_ROWS):
+            self.go_on()
             value += self._add_block(x, targets, weights, gradient)
-        self.evaluations += 1
-        gradient[:-1] += self._penalty * table[:-1]
-        value += self._penalty / 2 * float((table[:-1] ** 2).sum())
+        self.samples += len(self._train)
+        gradient[:-1] += self.penalty * table[:-1]
+        value += self.penalty / 2 * float((table[:-1] ** 2).sum())
         return value, gradient.ravel()
 
-    def told_to_stop(self) -> bool:
-        """Asks the loop; `stopped` once it has said so."""
-        self.stopped = self.stopped or self._loop.should_stop()
-        return self.stopped
+    def go_on(self) -> None:
+        """Raises Stopped when the loop says stop."""
+        if self._loop.should_stop():
+            raise Stopped
 
     def _add_block(self, x: Array, targets: Array, weights: Array, gradient: Vector) -> float:
-        xp, to_host = self._backend.xp, self._backend.to_host
         x, targets = self._backend.to_device(x), self._backend.to_device(targets)
+        value, size = 0.0, len(self._logits)
+        for start in range(0, len(x), size):
+            rows = slice(start, start + size)
+            value += self._add_tile(x[rows], targets[rows], weights, gradient)
+        return value
+
+    def _add_tile(self, x: Array, targets: Array, weights: Array, gradient: Vector) -> float:
+        xp, to_host = self._backend.xp, self._backend.to_host
         logits, losses = self._logits[: len(x)], self._losses[: len(x)]
         fixed = logits.shape[1] - self.free
         logits[:, :fixed] = 0
@@ -125,6 +188,7 @@ class _Objective:
         xp.matmul(x, weights[:-1], out=free)
         free += weights[-1]
         cross_entropy(self._backend.kernels, logits[None], targets, self._weights[: len(x)], losses[None])
-        gradient[:-1] += to_host(x.T @ free)
+        # This way round, BLAS has nothing to turn.
+        gradient[:-1] += to_host(free.T @ x).T
         gradient[-1] += to_host(free.sum(axis=0, dtype=np.float64))
         return float(xp.sum(losses, dtype=np.float64))

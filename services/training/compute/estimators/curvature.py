@@ -1,0 +1,70 @@
+"""How steeply the loss of `logistic` bends, estimated on some of the rows: what a walk's steps are scaled by.
+
+A walk that knows it needs a few passes over the rows where one that has to learn it needs dozens, and what it
+ends at is the same: the estimate decides the way only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from services.training.compute.kernels.cross_entropy import softmax
+
+Vector: TypeAlias = npt.NDArray[np.float64]
+# Takes the inverse of the estimate times a flat (d + 1, free) table.
+Inverse: TypeAlias = Callable[[Vector], Vector]
+
+# The largest matrix that is inverted.
+WIDEST = 1024
+# What keeps it from being singular, beside its mean diagonal.
+_FLOOR = 1e-6
+
+
+def even_curvature(features: npt.NDArray[np.float32], free: int, penalty: float) -> Inverse:
+    """That at weights of zero, where all classes are as likely: of each class, the inputs' Gram matrix.
+
+    features: (n, d). free: columns of weights. penalty: on half the squared weights, beside the mean loss.
+    """
+    rows = _with_ones(features)
+    scale = 1 / 4 if free == 1 else 1 / free
+    inverse = _inverse(scale * (rows.T @ rows).astype(np.float64) / len(rows), 1, penalty)
+    return lambda flat: (inverse @ flat.reshape(-1, free)).ravel()
+
+
+def curvature(features: npt.NDArray[np.float32], table: Vector, penalty: float) -> Inverse:
+    """That at `table`, weights (d + 1, free) with the intercepts in the last row: all second derivatives."""
+    rows, free = _with_ones(features), table.shape[1]
+    logits = rows @ table.astype(np.float32)
+    if free == 1:
+        logits = np.column_stack([np.zeros_like(logits), logits])
+    shares = softmax(np, logits)[:, -free:]
+    spread = (rows[:, :, None] * shares[:, None, :]).reshape(len(rows), -1)
+    hessian = -(spread.T @ spread).astype(np.float64)
+    for column in range(free):
+        hessian[column::free, column::free] += spread[:, column::free].T @ rows
+    hessian /= len(rows)
+    if free > 1:
+        # To add one number to all intercepts changes nothing, and no gradient points that way. Left flat, it
+        # would be a direction in which rounding decides.
+        hessian[-free:, -free:] += 1 / free
+    inverse = _inverse(hessian, free, penalty)
+    return lambda flat: inverse @ flat
+
+
+def _with_ones(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.column_stack([features, np.ones(len(features), np.float32)])
+
+
+def _inverse(matrix: Vector, free: int, penalty: float) -> Vector:
+    """Of `matrix` with the penalty on all but the last `free` variables."""
+    diagonal = np.arange(len(matrix))
+    floor = _FLOOR * float(matrix[diagonal, diagonal].mean())
+    matrix[diagonal, diagonal] += floor
+    matrix[diagonal[:-free], diagonal[:-free]] += penalty
+    inverse = np.linalg.inv(matrix)
+    symmetric: Vector = (inverse + inverse.T) / 2
+    return symmetric
