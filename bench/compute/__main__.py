@@ -28,14 +28,15 @@ from bench.compute.rounds import ROOT, Turn, WorkerFailed, measure, rate, ratio,
 RESULTS = ROOT / "bench" / "results" / "compute.json"
 VENV = ROOT / ".bench" / "compute"
 LOCK = ROOT / "requirements" / "bench-compute.lock"
-PEERS = {"plain": ("torch", "compile", "jax", "sklearn"), "RealMLP": ("pytabkit",)}
+PEERS = {"plain": ("torch", "compile", "jax", "sklearn"), "RealMLP": ("RealMLP",), "TabM": ("TabM",)}
 # How many times as fast as a peer we mean to be.
 BARS = {
     "small": {"torch": 3.0, "jax": 1.3, "sklearn": 2.0},
     "middle": {"torch": 1.8, "jax": 1.1, "sklearn": 1.5},
     "large": {"torch": 1.1, "jax": 1.0, "sklearn": 1.5},
     "digits": {"torch": 1.1, "jax": 1.0, "sklearn": 1.5},
-    "realmlp": {"pytabkit": 2.0},
+    "realmlp": {"RealMLP": 2.0},
+    "tabm": {"TabM": 2.0},
 }
 _VERSIONS = ("torch", "jax", "scikit-learn", "pytabkit")
 

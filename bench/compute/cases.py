@@ -16,6 +16,7 @@ class Case:
     """Layers of a classifier by name. A plain network, or `recipe`: whose network is trained, and how.
 
     rows: in an epoch, all of them in full batches. validation: rows that are scored after every epoch.
+    members: networks that train at once.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Case:
     rows: int = 234 * BATCH
     validation: int = 0
     recipe: str = "plain"
+    members: int = 1
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -33,7 +35,8 @@ class Case:
     @property
     def title(self) -> str:
         shape = "-".join(map(str, self.layers))
-        return shape if self.recipe == "plain" else f"{self.recipe} {shape}"
+        times = f"{self.members} x " if self.members > 1 else ""
+        return shape if self.recipe == "plain" else f"{self.recipe} {times}{shape}"
 
 
 CASES = {
@@ -44,6 +47,7 @@ CASES = {
         Case("large", 54, (512, 512), 7),
         Case("digits", 784, (256,), 10),
         Case("realmlp", 54, (256, 256, 256), 7, rows=40 * BATCH, validation=2560, recipe="RealMLP"),
+        Case("tabm", 54, (512, 512, 512), 7, rows=10 * BATCH, validation=640, recipe="TabM", members=32),
     )
 }
 

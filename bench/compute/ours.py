@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from bench.compute.cases import BATCH, LEARNING_RATE, WEIGHT_DECAY, Case
@@ -22,7 +21,8 @@ _PLAIN = {
     "dropout": 0.0,
     "label_smoothing": 0.0,
 }
-_RECIPES = {"plain": _PLAIN, "RealMLP": {"architecture": "real_mlp"}}
+_TABM = {"architecture": "plain", "learning_rate": 2e-3, "weight_decay": 0.0, "dropout": 0.1}
+_RECIPES = {"plain": _PLAIN, "RealMLP": {"architecture": "real_mlp"}, "TabM": _TABM}
 
 
 class _Told(NullLoop):
@@ -36,12 +36,9 @@ class _Told(NullLoop):
 
 
 def train(case: Case, x: Any, y: Any, turns: Turns) -> None:
-    known = {field.name for field in fields(Mlp)}
-    chosen = {name: value for name, value in _RECIPES[case.recipe].items() if name in known}
-    endless = {"max_epochs": _ENDLESS, "early_stopping_patience": _ENDLESS, "ensemble_size": 1}
-    params = Mlp(hidden_sizes=case.hidden, batch_size=BATCH, **endless, **chosen)
-    if hasattr(params, "for_task"):
-        params = params.for_task("classification")
+    endless = {"max_epochs": _ENDLESS, "early_stopping_patience": _ENDLESS}
+    shape = {"hidden_sizes": case.hidden, "batch_size": BATCH, "ensemble_size": case.members}
+    params = Mlp(**shape, **endless, **_RECIPES[case.recipe]).for_task("classification")
     parts = [
         Samples(x[rows], y[rows], case.classes) for rows in (slice(0, case.rows), slice(case.rows, None))
     ]

@@ -19,7 +19,8 @@ RUNNERS = {
     "compile": ("torch_peers", "compiled"),
     "jax": ("jax_peer", "train"),
     "sklearn": ("sklearn_peer", "train"),
-    "pytabkit": ("pytabkit_peers", "real_mlp"),
+    "RealMLP": ("pytabkit_peers", "real_mlp"),
+    "TabM": ("pytabkit_peers", "tabm"),
 }
 
 
