@@ -23,6 +23,8 @@ def gather(kernels: Kernels, source: Array, order: Array, at: Array, out: Array)
     source: (n, …) and out: (rows, …), C-contiguous, of one type of 4 or 8 bytes; order: (steps · rows,)
     int32; at: (1,) int64, the batch.
     """
+    if not out.size:
+        return
     words, into = _words(source), _words(out)
     if kernels.on_device:
         kernels.launch(CUDA, "gather", blocks_for(into.size), words, order, at, into, *into.shape)
@@ -38,6 +40,6 @@ def _words(rows: Array) -> Array:
 def _gather(source: Any, order: Any, at: Any, out: Any) -> None:
     start = at[0] * out.shape[0]
     for i in range(out.shape[0]):
-        line, into = source[order[start + i]], out[i]
-        for j in range(into.size):
-            into[j] = line[j]
+        row = order[start + i]
+        for j in range(out.shape[1]):
+            out[i, j] = source[row, j]
