@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,12 @@ from tests.unit.compute.fit_cases import FITS, FitCase
 def test_a_fit_learns_what_one_on_the_host_learns(fit: FitCase, device: Backend) -> None:
     learned = fit.run(device), fit.run(open_backend("numpy"))
     np.testing.assert_allclose(*map(fit.predictions, learned), atol=2e-4)
+
+
+@pytest.mark.parametrize("fit", FITS, ids=str)
+def test_in_bfloat16_it_learns_nearly_the_same(fit: FitCase, device: Backend) -> None:
+    learned = fit.run(device), replace(fit, precision="bfloat16").run(device)
+    np.testing.assert_allclose(*map(fit.predictions, learned), atol=0.05)
 
 
 @pytest.mark.parametrize("fit", FITS, ids=str)

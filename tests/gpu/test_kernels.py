@@ -7,7 +7,7 @@ import pytest
 
 from services.training.compute.backend import Backend
 from services.training.compute.kernels.launch import Kernels
-from tests.unit.compute.kernel_cases import Case, cases
+from tests.unit.compute.kernel_cases import PRECISIONS, Case, cases, product_error
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
@@ -20,3 +20,8 @@ def test_a_body_gives_the_same_bits_every_time(case: Case, device: Backend) -> N
     first, again = case.run(device.kernels), case.run(device.kernels)
     for name, array in first.items():
         np.testing.assert_array_equal(again[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_products_are_within_their_bounds(precision: str, device: Backend) -> None:
+    assert product_error(device.at(precision).kernels) < PRECISIONS[precision]

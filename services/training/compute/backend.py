@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +27,10 @@ class Backend:
     name: BackendName
     xp: Any
     kernels: Kernels
+
+    def at(self, precision: str) -> Backend:
+        """The same, with products on a device in that precision."""
+        return replace(self, kernels=Kernels(self.xp, precision))
 
     def to_device(self, array: Array) -> Array:
         """`array` where this backend computes; no copy when it is there already."""

@@ -93,7 +93,7 @@ class Mlp(_Hyperparameters):
     for the architecture's own, which `for_task` puts in its place.
 
     architecture: `real_mlp` follows D. Holzmüller et al., "Better by Default", NeurIPS 2024, whose defaults
-    these are; `plain` is ReLU layers and nothing else.
+    these are; `plain` is ReLU layers and nothing else. precision: of matrix products on a device.
     """
 
     name: ClassVar[str] = "mlp"
@@ -108,6 +108,7 @@ class Mlp(_Hyperparameters):
     early_stopping_patience: int = _bounded(256, 1, 100_000)
     label_smoothing: float = _bounded(0.1, 0, 0.5)
     architecture: str = _one_of("real_mlp", "plain")
+    precision: str = _one_of("float32", "tf32", "bfloat16")
 
     def problems(self) -> dict[str, str]:
         found = super().problems()

@@ -114,10 +114,15 @@ class EmulatedStream:
         return SimpleNamespace(launch=self._cupy.recorded())
 
 
+# Bits of a float32 that are rounded off before a product, by how cuBLAS is to compute.
+_CUT = {68: 0, 75: 16, 77: 13}
+
+
 class EmulatedBlas:
     """The one product that is used of cuBLAS, which counts along columns."""
 
-    CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT = 68, -1
+    CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_16BF, CUBLAS_COMPUTE_32F_FAST_TF32 = 68, 75, 77
+    CUBLAS_GEMM_DEFAULT = -1
 
     def __init__(self, cupy: EmulatedCupy) -> None:
         self._cupy = cupy
@@ -131,11 +136,12 @@ class EmulatedBlas:
         a: int, a_kind: int, lda: int, apart_a: int, b: int, b_kind: int, ldb: int, apart_b: int,
         beta: int, c: int, c_kind: int, ldc: int, apart_c: int, count: int, compute: int, algorithm: int,
     ) -> None:  # fmt: skip
-        assert (a_kind, b_kind, c_kind, compute) == (0, 0, 0, self.CUBLAS_COMPUTE_32F)
+        assert (a_kind, b_kind, c_kind) == (0, 0, 0)
         assert [_columns(one, 1, 1, 1)[0, 0] for one in (alpha, beta)] == [1, 0]
         for i in range(count):
             left = _columns(a + 4 * i * apart_a, lda, *((k, m) if turned_a else (m, k)))
             right = _columns(b + 4 * i * apart_b, ldb, *((n, k) if turned_b else (k, n)))
+            left, right = (_rounded(one, _CUT[compute]) for one in (left, right))
             into = _columns(c + 4 * i * apart_c, ldc, m, n)
             into[:] = (left.T if turned_a else left) @ (right.T if turned_b else right)
 
@@ -223,6 +229,12 @@ def _columns(address: int, apart: int, rows: int, columns: int) -> np.ndarray:
     assert apart >= max(1, rows)
     flat = (ctypes.c_float * (apart * (columns - 1) + rows)).from_address(address)
     return as_strided(np.frombuffer(flat, np.float32), (rows, columns), (4, 4 * apart))
+
+
+def _rounded(values: np.ndarray, cut: int) -> np.ndarray:
+    """float32 without their last `cut` bits, to nearest."""
+    bits = values.view(np.uint32)
+    return ((bits + (1 << cut >> 1)) >> cut << cut).astype(np.uint32).view(np.float32)
 
 
 def _type(argument: Any) -> str:

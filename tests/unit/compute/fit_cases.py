@@ -23,6 +23,7 @@ class FitCase:
     architecture: str
     classes: int
     dropout: float = 0.15
+    precision: str = "float32"
 
     def run(self, backend: Backend, epochs: int = 2, loop: Loop | None = None) -> Arrays:
         """What it learns, on the host; six steps an epoch."""
@@ -36,7 +37,8 @@ class FitCase:
     def _estimator(self, epochs: int) -> MlpEstimator:
         sizes = {"hidden_sizes": (11, 5), "ensemble_size": 3, "batch_size": 17}
         run = {"max_epochs": epochs, "early_stopping_patience": epochs}
-        params = Mlp(**sizes, **run, architecture=self.architecture, dropout=self.dropout)
+        kind = {"architecture": self.architecture, "precision": self.precision}
+        params = Mlp(**sizes, **run, **kind, dropout=self.dropout)
         return MlpEstimator(params.for_task("classification" if self.classes else "regression"), self.classes)
 
     def _samples(self, rows: int, seed: int) -> Samples:

@@ -244,6 +244,21 @@ def product_case(networks: int, rows: int, middle: int, columns: int) -> Case:
     return Case(f"products {networks} x {rows} x {middle} x {columns}", arrays, call)
 
 
+# How far a product may be off, relative to that of the absolute values.
+PRECISIONS = {"float32": 2**-20, "tf32": 2**-9, "bfloat16": 2**-7}
+
+
+def product_error(kernels: Kernels) -> float:
+    """How far a product is off, in that measure."""
+    chance = random(4)
+    a, b, out = normal(chance, 2, 37, 101), normal(chance, 2, 101, 29), unset(2, 37, 29)
+    on_device = [kernels.xp.asarray(array) for array in (a, b, out)]
+    product(kernels, *on_device)
+    found = on_device[2].get() if kernels.on_device else out
+    exact = a.astype(np.float64) @ b
+    return float((np.abs(found - exact) / (np.abs(a) @ np.abs(b))).max())
+
+
 def advance_case() -> Case:
     def arrays(chance: np.random.Generator) -> Arrays:
         losses, total = normal(chance, 3, 101), normal(chance, 3, 101)

@@ -11,7 +11,7 @@ from services.training.compute.backend import Backend, open_backend
 from services.training.compute.kernels.launch import Kernels
 from tests.unit.compute.emulated import EmulatedCupy, compiler
 from tests.unit.compute.fit_cases import FITS, FitCase
-from tests.unit.compute.kernel_cases import Case, cases
+from tests.unit.compute.kernel_cases import PRECISIONS, Case, cases, product_error
 from tests.unit.compute.nvrtc import kernel_names
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler is installed")
@@ -36,6 +36,15 @@ def test_every_kernel_has_a_case(folder: Path) -> None:
     for case in CASES:
         case.run(Kernels(cupy))
     assert cupy.launched == kernel_names()
+
+
+def test_products_are_as_exact_as_asked(folder: Path) -> None:
+    cupy = EmulatedCupy(folder)
+    float32, tf32, bfloat16 = (product_error(Kernels(cupy, precision)) for precision in PRECISIONS)
+    assert 16 * float32 < 4 * tf32 < bfloat16
+    assert all(
+        error < bound for error, bound in zip((float32, tf32, bfloat16), PRECISIONS.values(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("fit", FITS, ids=str)

@@ -51,6 +51,7 @@ class MlpEstimator:
         start: Arrays | None = None,
     ) -> Outcome:
         """See Estimator. Raises ComputeError when the loss is no number from the first epoch on."""
+        backend = backend.at(self._params.precision)
         inputs = Inputs.restore(start) if start else Inputs.fit(train)
         layout = self.layout(inputs)
         members = self._candidates or ensemble(self._params, seed)

@@ -20,8 +20,9 @@ BLOCK = 256
 class Kernels:
     """The array module, and the CUDA functions compiled so far when that module is CuPy."""
 
-    def __init__(self, xp: Any) -> None:
-        self.xp = xp
+    def __init__(self, xp: Any, precision: str = "float32") -> None:
+        """precision: what the operands of products are rounded to on a device; see `product`."""
+        self.xp, self.precision = xp, precision
         self.on_device = xp is not np
         self._compiled: dict[tuple[str, str], Any] = {}
 

@@ -8,6 +8,11 @@ import numpy as np
 
 from services.training.compute.kernels.launch import Array, Kernels
 
+_COMPUTE = {
+    "float32": "CUBLAS_COMPUTE_32F",
+    "tf32": "CUBLAS_COMPUTE_32F_FAST_TF32",
+    "bfloat16": "CUBLAS_COMPUTE_32F_FAST_16BF",
+}
 _ONE, _ZERO = np.ones(1, np.float32), np.zeros(1, np.float32)
 
 
@@ -15,12 +20,13 @@ def product(kernels: Kernels, a: Array, b: Array, out: Array) -> None:
     """out ← a · b. a: (K, n, m), b: (K, m, c), out: (K, n, c); a (n, m) is shared by all K.
 
     The last two axes are contiguous, and those of a and b may be swapped. Nothing is copied or allocated.
+    On a device cuBLAS may round a and b to `kernels.precision`; it adds up in float32.
     """
     if not kernels.on_device:
         np.matmul(a, b, out=out)
         return
     cuda = kernels.xp.cuda
-    kind, compute = cuda.runtime.CUDA_R_32F, cuda.cublas.CUBLAS_COMPUTE_32F
+    kind, compute = cuda.runtime.CUDA_R_32F, getattr(cuda.cublas, _COMPUTE[kernels.precision])
     networks, rows, columns = out.shape
     # cuBLAS counts along columns, where a matrix of ours is its transpose: outᵀ = bᵀ · aᵀ.
     turned_a, step_a = _lies(a)

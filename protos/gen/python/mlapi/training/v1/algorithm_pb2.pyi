@@ -195,6 +195,35 @@ class Mlp(_message.Message):
     PLAIN: Mlp.Architecture.ValueType  # 2
     """ReLU layers, and nothing else."""
 
+    class _Precision:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PrecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Mlp._Precision.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PRECISION_UNSPECIFIED: Mlp._Precision.ValueType  # 0
+        """The default: FLOAT32."""
+        FLOAT32: Mlp._Precision.ValueType  # 1
+        """Not rounded."""
+        TF32: Mlp._Precision.ValueType  # 2
+        """10 bits after the first."""
+        BFLOAT16: Mlp._Precision.ValueType  # 3
+        """7 bits after the first; the fastest."""
+
+    class Precision(_Precision, metaclass=_PrecisionEnumTypeWrapper):
+        """What the numbers of a matrix product are rounded to on a GPU; it is added up, and all else is kept, in 32
+        bits.
+        """
+
+    PRECISION_UNSPECIFIED: Mlp.Precision.ValueType  # 0
+    """The default: FLOAT32."""
+    FLOAT32: Mlp.Precision.ValueType  # 1
+    """Not rounded."""
+    TF32: Mlp.Precision.ValueType  # 2
+    """10 bits after the first."""
+    BFLOAT16: Mlp.Precision.ValueType  # 3
+    """7 bits after the first; the fastest."""
+
     HIDDEN_SIZES_FIELD_NUMBER: _builtins.int
     MAX_EPOCHS_FIELD_NUMBER: _builtins.int
     BATCH_SIZE_FIELD_NUMBER: _builtins.int
@@ -205,6 +234,7 @@ class Mlp(_message.Message):
     EARLY_STOPPING_PATIENCE_FIELD_NUMBER: _builtins.int
     LABEL_SMOOTHING_FIELD_NUMBER: _builtins.int
     ARCHITECTURE_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
     max_epochs: _builtins.int
     """Most passes over the training data, in 1 to 100,000. Default 256."""
     batch_size: _builtins.int
@@ -227,6 +257,8 @@ class Mlp(_message.Message):
     """Share of a label that goes to all classes alike, in 0 to 0.5. Default 0.1."""
     architecture: Global___Mlp.Architecture.ValueType
     """What the networks are made of. Default REAL_MLP."""
+    precision: Global___Mlp.Precision.ValueType
+    """How exact matrix products are on a GPU; without one they are in 32 bits. Default FLOAT32."""
     @_builtins.property
     def hidden_sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Units of each hidden layer, in 1 to 65,536; at most 32 layers. Default 256, 256, 256."""
@@ -244,10 +276,11 @@ class Mlp(_message.Message):
         early_stopping_patience: _builtins.int | None = ...,
         label_smoothing: _builtins.float | None = ...,
         architecture: Global___Mlp.Architecture.ValueType = ...,
+        precision: Global___Mlp.Precision.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_dropout", b"_dropout", "_early_stopping_patience", b"_early_stopping_patience", "_ensemble_size", b"_ensemble_size", "_label_smoothing", b"_label_smoothing", "_learning_rate", b"_learning_rate", "_max_epochs", b"_max_epochs", "_weight_decay", b"_weight_decay", "batch_size", b"batch_size", "dropout", b"dropout", "early_stopping_patience", b"early_stopping_patience", "ensemble_size", b"ensemble_size", "label_smoothing", b"label_smoothing", "learning_rate", b"learning_rate", "max_epochs", b"max_epochs", "weight_decay", b"weight_decay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_dropout", b"_dropout", "_early_stopping_patience", b"_early_stopping_patience", "_ensemble_size", b"_ensemble_size", "_label_smoothing", b"_label_smoothing", "_learning_rate", b"_learning_rate", "_max_epochs", b"_max_epochs", "_weight_decay", b"_weight_decay", "architecture", b"architecture", "batch_size", b"batch_size", "dropout", b"dropout", "early_stopping_patience", b"early_stopping_patience", "ensemble_size", b"ensemble_size", "hidden_sizes", b"hidden_sizes", "label_smoothing", b"label_smoothing", "learning_rate", b"learning_rate", "max_epochs", b"max_epochs", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_dropout", b"_dropout", "_early_stopping_patience", b"_early_stopping_patience", "_ensemble_size", b"_ensemble_size", "_label_smoothing", b"_label_smoothing", "_learning_rate", b"_learning_rate", "_max_epochs", b"_max_epochs", "_weight_decay", b"_weight_decay", "architecture", b"architecture", "batch_size", b"batch_size", "dropout", b"dropout", "early_stopping_patience", b"early_stopping_patience", "ensemble_size", b"ensemble_size", "hidden_sizes", b"hidden_sizes", "label_smoothing", b"label_smoothing", "learning_rate", b"learning_rate", "max_epochs", b"max_epochs", "precision", b"precision", "weight_decay", b"weight_decay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
     _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015
