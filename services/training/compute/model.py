@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from services.training.compute.calibration import apply_temperature
 from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.base import Arrays, Matrix
 from services.training.compute.estimators.registry import PACKED, estimator
@@ -20,6 +21,7 @@ from services.training.domain.hyperparameters import Hyperparameters, from_json,
 
 FORMAT_VERSION = 2
 _PREPROCESSING, _LEARNED = "preprocessing.", "learned."
+_TEMPERATURE = "calibration.temperature"
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,16 @@ class Predictions:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """Learned state kept apart from hyperparameters; predicts on the host, whatever it was trained on."""
+    """Learned state kept apart from hyperparameters; predicts on the host, whatever it was trained on.
+
+    temperature: what its probabilities are scaled by, see `calibration`.
+    """
 
     hyperparameters: Hyperparameters
     preprocessor: Preprocessor
     target: Target
     learned: Arrays
+    temperature: float = 1.0
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -71,12 +77,16 @@ class TrainedModel:
         if not len(features):
             return np.zeros((0, classes) if classes else 0)
         outputs = estimator(self.hyperparameters, classes).predict(self.learned, features)
+        if classes:
+            return apply_temperature(outputs, self.temperature)
         return self.target.decode(outputs) if isinstance(self.target, ValueTarget) else outputs
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Every learned array, C-contiguous, under `preprocessing.…` or `learned.…`."""
+        """Every learned array, C-contiguous, under `preprocessing.…`, `learned.…` or `calibration.…`."""
         found: dict[str, npt.NDArray[np.generic]] = {}
         found |= {_PREPROCESSING + name: array for name, array in self.preprocessor.arrays().items()}
+        if isinstance(self.target, ClassTarget):
+            found[_TEMPERATURE] = np.array([self.temperature])
         found |= {_LEARNED + name: np.ascontiguousarray(array) for name, array in self.learned.items()}
         return found
 
@@ -102,6 +112,7 @@ class TrainedModel:
             Preprocessor.restore(metadata["preprocessing"], _under(_PREPROCESSING, arrays)),
             restore_target(metadata["target"]),
             _under(_LEARNED, arrays),
+            float(arrays[_TEMPERATURE][0]) if _TEMPERATURE in arrays else 1.0,
         )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from services.training.compute.backend import Backend
+from services.training.compute.calibration import fit_temperature
 from services.training.compute.cluster_metrics import ClusterScore
 from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.base import Samples
@@ -26,6 +29,8 @@ MEMORY_BUDGET = 512 << 20
 
 # Numbers that a model gives at a time when it is measured.
 _OUTPUTS = 1 << 18
+# Numbers that the temperature is fitted to.
+_CALIBRATED = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,8 @@ class Fitted:
 
     model: None exactly when the loop said to stop; nothing is to be registered then.
     samples: training rows processed, counting a row once for every pass over it.
-    validation_metrics, test_metrics: see `metrics`; empty when there are no such rows.
+    validation_metrics, test_metrics: see `metrics`; of probabilities that were calibrated on the validation
+    rows, which flatters their log loss a little. Empty when there are no such rows.
     """
 
     model: TrainedModel | None
@@ -106,6 +112,7 @@ def _train(
         return Fitted(None, outcome.samples)
     model = TrainedModel(problem.hyperparameters, prepared.preprocessor, prepared.target, outcome.arrays)
     try:
+        model = replace(model, temperature=_temperature(model, validation, loop))
         measured = [_measure(model, samples, loop) for samples in (validation, test)]
     except Stopped:
         return Fitted(None, outcome.samples)
@@ -123,6 +130,20 @@ def _check(problem: Problem, train: Table, *others: Table | None) -> None:
             raise ComputeError(problem.target, "the target column is missing")
     if not len(train):
         raise ComputeError("train", "there are no rows")
+
+
+def _temperature(model: TrainedModel, validation: Samples, loop: Offering) -> float:
+    """Of validation rows from all over, as many as memory bears; 1 without any. Raises Stopped."""
+    if not isinstance(model.target, ClassTarget) or not len(validation):
+        return 1.0
+    said, labels = [], []
+    most = max(1, _CALIBRATED // validation.classes)
+    for features, targets in validation.blocks(_OUTPUTS // validation.classes):
+        loop.go_on()
+        every = -(-len(validation) // most)
+        said.append(model.outputs(features[::every]))
+        labels.append(targets[::every])
+    return fit_temperature(np.concatenate(said), np.concatenate(labels))
 
 
 def _measure(model: TrainedModel, samples: Samples, loop: Offering) -> dict[str, float]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
+from services.training.compute.calibration import LEAST
 from services.training.compute.columns import CategoryColumn
 from services.training.compute.errors import ComputeError
 from services.training.compute.export.graph import Graph
@@ -79,6 +80,7 @@ def _outputs(
 ) -> list[onnx.ValueInfoProto]:
     target = model.target
     if isinstance(target, ClassTarget):
+        said = _tempered(graph, said, model.temperature)
         texts = np.array(target.classes, object) if labels is None else labels
         chosen = graph.add("ArgMax", said, axis=1, keepdims=0)
         label = graph.add("Gather", graph.constant(texts), chosen, axis=0)
@@ -91,6 +93,14 @@ def _outputs(
     scaled = graph.add("Mul", said, graph.constant(target.scale, np.float64))
     value = graph.add("Add", scaled, graph.constant(target.mean, np.float64))
     return [_output(graph, value, "value", np.dtype(np.float64))]
+
+
+def _tempered(graph: Graph, said: str, temperature: float) -> str:
+    """As `calibration.apply_temperature`."""
+    if temperature == 1:
+        return said
+    logs = graph.add("Log", graph.add("Max", said, graph.constant(LEAST, np.float64)))
+    return graph.add("Softmax", graph.add("Div", logs, graph.constant(temperature, np.float64)), axis=1)
 
 
 def _output(
