@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
 from mlapi.training.v1 import job_pb2
 from mlapi_client import Client, MlapiError, display
 from rich.console import Console, RenderableType
@@ -74,7 +76,7 @@ class Story:
 
 def main() -> int:
     """Exit code: 0 when everything worked, 130 when interrupted, else 1."""
-    parser = argparse.ArgumentParser(description="Start the product, train two models, predict.")
+    parser = argparse.ArgumentParser(description="Start the product, train two models, predict, export.")
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep the data here; default: a temporary folder"
     )
@@ -106,6 +108,7 @@ def run(story: Story, folder: Path, *, kept: bool) -> None:
         trained = train(story, client, digits, cancer)
         measure(story, trained)
         predict(story, client, trained)
+        export(story, client, trained[0], folder)
         enhance(story, client, trained[0])
     story.step("Stop")
     where = f"kept in {folder}" if kept else f"were in {folder}, and are deleted now (--keep DIR keeps them)"
@@ -164,6 +167,21 @@ def predict(story: Story, client: Client, trained: tuple[Trained, Trained]) -> N
         share = prediction["probabilities"][value]
         table.add_row(one.example.name, value, f"{share:.1%}", one.example.truth, right)
     story.say(table)
+
+
+def export(story: Story, client: Client, one: Trained, folder: Path) -> None:
+    """Writes the model to a file and runs that without the product."""
+    story.step("Export the digits: one ONNX file that runs anywhere, preprocessing included")
+    (prediction,) = client.models.predict(one.job.model_id, [one.example.kept])
+    file = client.models.export(one.job.model_id, folder / "digits.onnx")
+    session = onnxruntime.InferenceSession(file)
+    row = {column: np.array([[value]]) for column, value in one.example.kept.items()}
+    (label,), (shares,) = session.run(["label", "probabilities"], row)
+    story.say(
+        f"{file.name}, {file.stat().st_size / 1e6:.1f} MB: onnxruntime says {label}, {shares.max():.1%}"
+    )
+    if label != prediction["value"]:
+        raise DemoError(f"onnxruntime says {label} where the product says {prediction['value']}")
 
 
 def enhance(story: Story, client: Client, one: Trained) -> None:

@@ -31,6 +31,7 @@ from services.training.adapters.store_sql import SqlStore
 from services.training.application.complete_upload import CompleteUpload
 from services.training.application.create_job import CreateJob
 from services.training.application.datasets import Datasets
+from services.training.application.export_model import ExportModel
 from services.training.application.jobs import Jobs
 from services.training.application.models import Models
 from services.training.application.reconcile import Reconciler
@@ -123,7 +124,7 @@ def _data(store: SqlStore, artifacts: DiskArtifacts) -> list[Registration]:
         Registration(
             "mlapi.training.v1.ModelService",
             model_service_pb2_grpc.add_ModelServiceServicer_to_server,
-            ModelServicer(models),
+            ModelServicer(models, ExportModel(models)),
         ),
     ]
 

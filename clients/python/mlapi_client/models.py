@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mlapi.training.v1 import model_pb2, model_service_pb2, model_service_pb2_grpc
 
+from mlapi_client.downloads import download
+from mlapi_client.errors import InvalidValue
 from mlapi_client.rows import from_prediction, to_struct
 from mlapi_client.transport import Connection
+
+FORMATS = {name: number for name, number in model_service_pb2.ExportModelRequest.Format.items() if number}
 
 
 class Models:
@@ -34,6 +40,21 @@ class Models:
         request = model_service_pb2.PredictRequest(model_id=model_id, rows=structs)
         answer = self._connection.call(self._stub.Predict, request, repeatable=True)
         return [from_prediction(prediction) for prediction in answer.predictions]
+
+    def export(self, model_id: str, path: str | os.PathLike[str], format: str | None = None) -> Path:
+        """Writes the model, preprocessing included, to a file: all of it, or nothing. Answers its path.
+
+        format: `onnx` or `safetensors`; by the suffix of `path` when None. Raises NotFound, InvalidArgument,
+        DataLoss when something got lost on the way, and OSError.
+        """
+        file = Path(path)
+        name = (format or file.suffix.removeprefix(".")).upper()
+        if name not in FORMATS:
+            known = " or ".join(FORMATS).lower()
+            raise InvalidValue.of("format", f"must be {known}, got {name.lower()!r}")
+        request = model_service_pb2.ExportModelRequest(model_id=model_id, format=FORMATS[name])
+        download(self._connection, self._stub.ExportModel, request, file)
+        return file
 
     def delete(self, model_id: str, request_id: str = "") -> None:
         """Raises NotFound."""

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from services.training.adapters.ingest import ArrowTable, BadRow, rows_to_table, timestamp_columns
 from services.training.adapters.ingest.rows import Kind
 from services.training.application.ports import (
@@ -14,6 +17,7 @@ from services.training.application.ports import (
     Learned,
     Loop,
     Outcome,
+    Unexportable,
     UnfitCheckpoint,
     UntrainableData,
 )
@@ -25,8 +29,9 @@ from services.training.compute.resume import Misfit
 from services.training.compute.table import Table
 from services.training.compute.targets import ClassTarget
 from services.training.compute.trainer import MEMORY_BUDGET, Fitted, Problem, fit
+from services.training.domain.dataset import ColumnType
 from services.training.domain.job import JobSpec, Source
-from services.training.domain.model import Feature
+from services.training.domain.model import ExportFormat, Feature
 
 # Beside compute's metadata: to compute, a point in time is a number.
 TIMESTAMPS = "timestamps"
@@ -108,6 +113,7 @@ class RestoredModel:
 
     def __init__(self, model: compute_model.TrainedModel, timestamps: Sequence[str]) -> None:
         self._model = model
+        self._timestamps = tuple(timestamps)
         self._kinds = {**_kinds(model), **_timestamps(model, timestamps)}
 
     def predict(self, rows: Sequence[Mapping[str, object]]) -> list[Outcome]:
@@ -124,6 +130,29 @@ class RestoredModel:
             Outcome(value, dict(zip(predicted.classes, row, strict=True)))
             for value, row in zip(values, shares, strict=True)
         ]
+
+    def export(self, format: ExportFormat, target_type: ColumnType) -> bytes:
+        # onnx takes long to import, and most processes never export.
+        from services.training.compute.export.onnx_file import onnx_file  # noqa: PLC0415
+        from services.training.compute.export.safetensors_file import safetensors_file  # noqa: PLC0415
+
+        if format is ExportFormat.SAFETENSORS:
+            return safetensors_file(self._model, {TIMESTAMPS: list(self._timestamps)})
+        try:
+            return onnx_file(self._model, _labels(_classes(self._model), target_type))
+        except ComputeError as error:
+            raise Unexportable(error.problem) from error
+
+
+def _labels(classes: tuple[str, ...], kind: ColumnType) -> npt.NDArray[Any]:
+    """The classes as they were written in the target column: texts, booleans or numbers."""
+    if kind is ColumnType.TEXT:
+        return np.array(classes, object)
+    numbers: npt.NDArray[Any] = np.array(classes, np.float64)
+    if kind is ColumnType.BOOLEAN:
+        return numbers.astype(np.bool_)
+    whole = kind is ColumnType.INTEGER and bool((np.abs(numbers) < 2**53).all())
+    return numbers.astype(np.int64) if whole else numbers
 
 
 def _learned(model: compute_model.TrainedModel, fitted: Fitted, timestamps: Sequence[str]) -> Learned:

@@ -66,11 +66,12 @@ class Models:
             raise invalid_fields({"rows": f"at most {MOST_ROWS} at once, got {len(rows)}"})
         model = self.get(model_id)
         try:
-            return model, self._trained(model_id).predict(rows)
+            return model, self.trained(model_id).predict(rows)
         except InvalidRow as bad:
             raise invalid_fields({f"rows[{bad.row}].{bad.column}": bad.problem}) from None
 
-    def _trained(self, model_id: str) -> TrainedModel:
+    def trained(self, model_id: str) -> TrainedModel:
+        """The model ready to be used; raises NotFound."""
         with self._lock:
             if model_id in self._ready:
                 self._ready.move_to_end(model_id)

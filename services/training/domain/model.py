@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from services.training.domain.dataset import ColumnType
 from services.training.domain.job import Source, Task
+
+
+class ExportFormat(StrEnum):
+    """What a model can leave as; the value is the file's suffix too."""
+
+    ONNX = "onnx"
+    SAFETENSORS = "safetensors"
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from mlapi.training.v1 import (
     model_service_pb2,
 )
 
+from services.training.application.export_model import ExportedModel
 from services.training.application.ports import Outcome
 from services.training.domain.dataset import ColumnType
 from services.training.domain.job import Task
-from services.training.domain.model import Model
+from services.training.domain.model import ExportFormat, Model
 
 TASK_NUMBERS = {
     Task.CLASSIFICATION: job_pb2.CLASSIFICATION,
@@ -77,6 +78,21 @@ def _plain(value: Value) -> object:
         return [] if kind == "list_value" else {}  # no column takes either
     plain: object = getattr(value, kind)
     return plain
+
+
+def export_format(number: int) -> ExportFormat | None:
+    """None for a number that stands for no format."""
+    names = {int(value): name for name, value in model_service_pb2.ExportModelRequest.Format.items()}
+    return ExportFormat.__members__.get(names.get(number, ""))
+
+
+def file_headers(item: ExportedModel) -> tuple[tuple[str, str], ...]:
+    """Initial metadata: a name for the file, and what tells whether all of it has come."""
+    return (
+        ("content-disposition", f'attachment; filename="{item.name}"'),
+        ("x-checksum-sha256", item.sha256),
+        ("x-total-length", str(len(item.data))),
+    )
 
 
 def prediction(item: Outcome, kind: ColumnType) -> model_pb2.Prediction:

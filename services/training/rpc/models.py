@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 from mlapi.training.v1 import model_pb2, model_service_pb2, model_service_pb2_grpc
 
+from services.training.application.export_model import ExportModel
 from services.training.application.models import Models
 from services.training.rpc import mapping
+
+# The fastest through Envoy, which refuses parts of more than 1 MiB.
+PART_BYTES = 256 * 1024
 
 
 class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
     """See the proto."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, export: ExportModel) -> None:
         self._models = models
+        self._export = export
 
     def GetModel(self, request: Any, context: Any) -> model_pb2.Model:
         return mapping.model(self._models.get(request.model_id))
@@ -33,3 +41,11 @@ class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
         model, outcomes = self._models.predict(request.model_id, mapping.rows(request))
         predictions = [mapping.prediction(outcome, model.target_type) for outcome in outcomes]
         return model_service_pb2.PredictResponse(predictions=predictions)
+
+    async def ExportModel(self, request: Any, context: Any) -> AsyncIterator[HttpBody]:
+        format = mapping.export_format(request.format)
+        file = await asyncio.to_thread(self._export, request.model_id, format)
+        await context.send_initial_metadata(mapping.file_headers(file))
+        for start in range(0, len(file.data), PART_BYTES):
+            part = file.data[start : start + PART_BYTES]
+            yield HttpBody(content_type="application/octet-stream", data=part)

@@ -10,6 +10,7 @@ from threading import Event
 from typing import Any, TypeAlias
 
 import grpc
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import json_format, struct_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.empty_pb2 import Empty
@@ -58,6 +59,7 @@ EVENTS = [
         cursor="c7", attempt=1, level=job_pb2.JobEvent.ERROR, type="job_failed", message="No memory."
     ),
 ]
+EXPORTED = (b"first, ", b"second")
 HISTORY = sorted([*POINTS, *EVENTS], key=lambda entry: entry.cursor)
 
 
@@ -160,6 +162,13 @@ class FakeApi(
     def DeleteModel(self, request: Any, context: Any) -> Empty:
         self._met("DeleteModel", request, context)
         return Empty()
+
+    def ExportModel(self, request: Any, context: Any) -> Iterator[HttpBody]:
+        self._met("ExportModel", request, context)
+        sha256 = self.stored_sha256 or hashlib.sha256(b"".join(EXPORTED)).hexdigest()
+        context.send_initial_metadata((("x-checksum-sha256", sha256),))
+        for part in EXPORTED:
+            yield HttpBody(data=part)
 
     # Jobs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from google.protobuf.json_format import MessageToDict
+from safetensors import safe_open
 
 from services.training.adapters.artifacts_disk import DiskArtifacts
 from services.training.adapters.ingest import FileIngest
@@ -19,7 +21,9 @@ from services.training.compute.loop import NullLoop
 from services.training.domain.dataset import ColumnType, Content, Reading
 from services.training.domain.hyperparameters import KMeans, Linear, Logistic, Mlp
 from services.training.domain.job import JobSpec, Source, Task
+from services.training.domain.model import ExportFormat
 from services.training.rpc import mapping
+from tests.unit.compute.exported import run
 from tests.unit.compute.tables import Interrupted, Recorder
 
 
@@ -119,6 +123,42 @@ def test_data_that_do_not_suit_are_said(
 def test_what_is_not_there_is_not_found(learner: ComputeLearner) -> None:
     with pytest.raises(FileNotFoundError):
         learner.restore("none")
+
+
+@pytest.mark.parametrize(
+    ("spelled", "dtype"),
+    [
+        (("no", "ja ☃"), object),
+        (("false", "true"), bool),
+        (("-3", "7"), np.int64),
+        (("0.25", "1.5"), np.float64),
+    ],
+)
+def test_exported_labels_have_the_target_columns_type(
+    learner: ComputeLearner, artifacts: DiskArtifacts, tmp_path: Path, spelled: tuple[str, str], dtype: Any
+) -> None:
+    lines = [f"{number / 100},{spelled[number >= 50]}" for number in range(100)]
+    asked = spec(stored(artifacts, tmp_path, "\n".join(["label,kind", *lines])), "kind")
+    saved(learner, artifacts, asked)
+    file = learner.restore("model-1").export(ExportFormat.ONNX, asked.target_type)
+    said = run(file, {"label": np.array([0.0, 1.0])})["label"]
+    assert said.dtype == dtype
+    assert said.tolist() == [json.loads(text) if dtype is not object else text for text in spelled]
+
+
+def test_an_exported_model_is_all_that_was_saved(
+    learner: ComputeLearner, artifacts: DiskArtifacts, tmp_path: Path
+) -> None:
+    lines = [f"2026-01-{day:02}T00:00:00Z,{day % 7},{'ab'[day > 9]}" for day in range(1, 29)]
+    learned = saved(
+        learner, artifacts, spec(stored(artifacts, tmp_path, "\n".join(["t,x,kind", *lines])), "kind")
+    )
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(learner.restore("model-1").export(ExportFormat.SAFETENSORS, ColumnType.TEXT))
+    with safe_open(path, "numpy") as file:
+        assert json.loads(file.metadata()["model"]) == learned.metadata
+        assert learned.metadata["timestamps"] == ["t"]
+        assert set(file.keys()) == set(learned.arrays)
 
 
 SMALL = Mlp(hidden_sizes=(4,), max_epochs=6, batch_size=16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 
 import click
 from mlapi.training.v1 import job_pb2, model_pb2
@@ -10,6 +11,8 @@ from mlapi.training.v1 import job_pb2, model_pb2
 from mlapi_client import display
 from mlapi_client.cli.session import Session, json_option, pass_session
 from mlapi_client.documents import to_document
+
+FORMATS = ("onnx", "safetensors")
 
 
 @click.group("models")
@@ -50,6 +53,30 @@ def get(session: Session, model_id: str) -> None:
         session.answer(to_document(model))
         return
     _show(model)
+
+
+@command.command()
+@click.argument("model_id")
+@click.option("--format", type=click.Choice(FORMATS), help="Default: by the suffix of FILE, else onnx.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: MODEL_ID.FORMAT."
+)
+@json_option
+@pass_session
+def export(session: Session, model_id: str, format: str | None, output: Path | None) -> None:
+    """Write a model, preprocessing included, to a file."""
+    if output is None:
+        output = Path(f"{model_id}.{format or FORMATS[0]}")
+    suffix = output.suffix.removeprefix(".")
+    format = format or (suffix if suffix in FORMATS else FORMATS[0])
+    try:
+        session.client().models.export(model_id, output, format)
+    except OSError as error:
+        raise click.FileError(str(output), error.strerror) from error
+    if session.as_json:
+        session.answer({"file": str(output), "format": format, "bytes": output.stat().st_size})
+        return
+    click.echo(f"Wrote {output}, {output.stat().st_size:,} bytes.")
 
 
 @command.command()

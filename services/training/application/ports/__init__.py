@@ -39,6 +39,7 @@ from services.training.application.ports.training import (
     Slot,
     Snapshot,
     TrainedModel,
+    Unexportable,
     UnfitCheckpoint,
     UntrainableData,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "Store",
     "TrainedModel",
     "Transaction",
+    "Unexportable",
     "UnfitCheckpoint",
     "UntrainableData",
     "Uploads",

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from services.training.domain.dataset import ColumnType
 from services.training.domain.history import JobEvent, MetricPoint
 from services.training.domain.job import Checkpoint, Device, JobSpec
-from services.training.domain.model import Feature
+from services.training.domain.model import ExportFormat, Feature
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,16 @@ class Loop(Protocol):
 
 
 class TrainedModel(Protocol):
-    """A model that can predict."""
+    """A model that can predict and be exported."""
 
     def predict(self, rows: Sequence[Mapping[str, object]]) -> list[Outcome]:
         """One outcome for each row; raises InvalidRow."""
+
+    def export(self, format: ExportFormat, target_type: ColumnType) -> bytes:
+        """A file that says the same as `predict`; raises Unexportable.
+
+        target_type: how classes were written in the target column.
+        """
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,10 @@ class UnfitCheckpoint(Exception):
 
 class UntrainableData(Exception):
     """The data do not suit the task; the message is for the caller."""
+
+
+class Unexportable(Exception):
+    """The model has no such form; the message is for the caller."""
 
 
 class InvalidRow(Exception):

@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from mlapi.training.v1 import model_pb2 as _model_pb2
 import builtins as _builtins
 import sys
@@ -158,6 +159,61 @@ class PredictRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PredictRequest: _TypeAlias = PredictRequest  # noqa: Y015
+
+@_typing.final
+class ExportModelRequest(_message.Message):
+    """Request of ExportModel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Format:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _FormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ExportModelRequest._Format.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        FORMAT_UNSPECIFIED: ExportModelRequest._Format.ValueType  # 0
+        """Not a format."""
+        ONNX: ExportModelRequest._Format.ValueType  # 1
+        """One graph: an input of shape (rows, 1) for each column, 64-bit floats with NaN for a missing value and
+        seconds since 1970 for a point in time, or strings, empty where missing. Outputs: `label` and
+        `probabilities`, or `value`.
+        """
+        SAFETENSORS: ExportModelRequest._Format.ValueType  # 2
+        """Every learned array; `model` in the header's `__metadata__` holds all the rest as JSON."""
+
+    class Format(_Format, metaclass=_FormatEnumTypeWrapper):
+        """What kind of file."""
+
+    FORMAT_UNSPECIFIED: ExportModelRequest.Format.ValueType  # 0
+    """Not a format."""
+    ONNX: ExportModelRequest.Format.ValueType  # 1
+    """One graph: an input of shape (rows, 1) for each column, 64-bit floats with NaN for a missing value and
+    seconds since 1970 for a point in time, or strings, empty where missing. Outputs: `label` and
+    `probabilities`, or `value`.
+    """
+    SAFETENSORS: ExportModelRequest.Format.ValueType  # 2
+    """Every learned array; `model` in the header's `__metadata__` holds all the rest as JSON."""
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    """Required."""
+    format: Global___ExportModelRequest.Format.ValueType
+    """Required. Over REST `onnx` or `safetensors`, in any case."""
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+        format: Global___ExportModelRequest.Format.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "model_id", b"model_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportModelRequest: _TypeAlias = ExportModelRequest  # noqa: Y015
 
 @_typing.final
 class PredictResponse(_message.Message):

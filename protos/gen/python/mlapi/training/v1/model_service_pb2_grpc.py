@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from mlapi.training.v1 import model_pb2 as mlapi_dot_training_dot_v1_dot_model__pb2
 from mlapi.training.v1 import model_service_pb2 as mlapi_dot_training_dot_v1_dot_model__service__pb2
@@ -57,6 +58,11 @@ class ModelServiceStub:
                 request_serializer=mlapi_dot_training_dot_v1_dot_model__service__pb2.PredictRequest.SerializeToString,
                 response_deserializer=mlapi_dot_training_dot_v1_dot_model__service__pb2.PredictResponse.FromString,
                 _registered_method=True)
+        self.ExportModel = channel.unary_stream(
+                '/mlapi.training.v1.ModelService/ExportModel',
+                request_serializer=mlapi_dot_training_dot_v1_dot_model__service__pb2.ExportModelRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
@@ -92,6 +98,17 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportModel(self, request, context):
+        """Exports a model, preprocessing included, as a file that needs nothing of this product. Returns NOT_FOUND
+        if the model does not exist and INVALID_ARGUMENT for a format that there is not, or that the algorithm
+        does not have. The file comes in parts of at most 1 MiB. Initial metadata, which over REST are headers:
+        `content-disposition` proposes a file name; `x-checksum-sha256`, in lower-case hex, and `x-total-length`
+        tell whether all of it has come.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -114,6 +131,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.Predict,
                     request_deserializer=mlapi_dot_training_dot_v1_dot_model__service__pb2.PredictRequest.FromString,
                     response_serializer=mlapi_dot_training_dot_v1_dot_model__service__pb2.PredictResponse.SerializeToString,
+            ),
+            'ExportModel': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportModel,
+                    request_deserializer=mlapi_dot_training_dot_v1_dot_model__service__pb2.ExportModelRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -225,6 +247,33 @@ class ModelService:
             '/mlapi.training.v1.ModelService/Predict',
             mlapi_dot_training_dot_v1_dot_model__service__pb2.PredictRequest.SerializeToString,
             mlapi_dot_training_dot_v1_dot_model__service__pb2.PredictResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/mlapi.training.v1.ModelService/ExportModel',
+            mlapi_dot_training_dot_v1_dot_model__service__pb2.ExportModelRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

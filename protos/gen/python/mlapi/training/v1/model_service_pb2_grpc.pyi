@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from mlapi.training.v1 import model_pb2 as _model_pb2
@@ -45,6 +46,13 @@ class ModelServiceStub:
     """Predicts rows. Returns NOT_FOUND if the model does not exist and INVALID_ARGUMENT, naming the row and
     the column, for a value that the model cannot take. Columns that it does not read are ignored.
     """
+    ExportModel: _grpc.UnaryStreamMultiCallable[_model_service_pb2.ExportModelRequest, _httpbody_pb2.HttpBody]
+    """Exports a model, preprocessing included, as a file that needs nothing of this product. Returns NOT_FOUND
+    if the model does not exist and INVALID_ARGUMENT for a format that there is not, or that the algorithm
+    does not have. The file comes in parts of at most 1 MiB. Initial metadata, which over REST are headers:
+    `content-disposition` proposes a file name; `x-checksum-sha256`, in lower-case hex, and `x-total-length`
+    tell whether all of it has come.
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -60,6 +68,13 @@ class ModelServiceAsyncStub(ModelServiceStub):
     Predict: _aio.UnaryUnaryMultiCallable[_model_service_pb2.PredictRequest, _model_service_pb2.PredictResponse]  # type: ignore[assignment]
     """Predicts rows. Returns NOT_FOUND if the model does not exist and INVALID_ARGUMENT, naming the row and
     the column, for a value that the model cannot take. Columns that it does not read are ignored.
+    """
+    ExportModel: _aio.UnaryStreamMultiCallable[_model_service_pb2.ExportModelRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Exports a model, preprocessing included, as a file that needs nothing of this product. Returns NOT_FOUND
+    if the model does not exist and INVALID_ARGUMENT for a format that there is not, or that the algorithm
+    does not have. The file comes in parts of at most 1 MiB. Initial metadata, which over REST are headers:
+    `content-disposition` proposes a file name; `x-checksum-sha256`, in lower-case hex, and `x-total-length`
+    tell whether all of it has come.
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -97,6 +112,19 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_model_service_pb2.PredictResponse, _abc.Awaitable[_model_service_pb2.PredictResponse]]:
         """Predicts rows. Returns NOT_FOUND if the model does not exist and INVALID_ARGUMENT, naming the row and
         the column, for a value that the model cannot take. Columns that it does not read are ignored.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportModel(
+        self,
+        request: _model_service_pb2.ExportModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Exports a model, preprocessing included, as a file that needs nothing of this product. Returns NOT_FOUND
+        if the model does not exist and INVALID_ARGUMENT for a format that there is not, or that the algorithm
+        does not have. The file comes in parts of at most 1 MiB. Initial metadata, which over REST are headers:
+        `content-disposition` proposes a file name; `x-checksum-sha256`, in lower-case hex, and `x-total-length`
+        tell whether all of it has come.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
