@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.training.compute.estimators.base import Samples
-from services.training.compute.estimators.registry import PACKED
+from services.training.compute.estimators.registry import PACKED, SPARSE
 from services.training.compute.loop import Offering
 from services.training.compute.model import TrainedModel
 from services.training.compute.preprocessing import Preprocessor
@@ -149,7 +149,8 @@ class Preparation:
             if table is not None:
                 counts[part] = len(table)
         as_packed = self.problem.hyperparameters.name in PACKED
-        writing = _Writing(preprocessor, target, counts, self.room, as_packed)
+        sparse = self.problem.hyperparameters.name in SPARSE
+        writing = _Writing(preprocessor, target, counts, self.room, as_packed, sparse=sparse)
         names = preprocessor.names + [self.problem.target] * bool(self.problem.target)
         for block, of in self._parted_blocks(names, parts):
             writing.add(block, of)
@@ -165,9 +166,17 @@ class _Writing:
     """Turns blocks into the samples of three parts, of as many rows as `counts` says."""
 
     def __init__(
-        self, preprocessor: Preprocessor, target: Target, counts: Sequence[int], room: Room, as_packed: bool
+        self,
+        preprocessor: Preprocessor,
+        target: Target,
+        counts: Sequence[int],
+        room: Room,
+        as_packed: bool,
+        *,
+        sparse: bool = False,
     ) -> None:
-        dense = not as_packed and _bytes(preprocessor.width, counts) <= room.memory
+        """as_packed, sparse: whether the algorithm takes packed rows, or expands them itself, and better."""
+        dense = not (as_packed or sparse) and _bytes(preprocessor.width, counts) <= room.memory
         self._as_packed = as_packed
         packed = _bytes(len(preprocessor.columns), counts) <= room.memory or room.folder is None
         self._inputs = preprocessor.transform if dense else preprocessor.pack

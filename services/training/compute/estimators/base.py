@@ -74,7 +74,8 @@ class Samples:
 
     def blocks(self, most: int) -> Iterator[tuple[Matrix, npt.NDArray[Any]]]:
         """Inputs (m, d), or packed rows, and targets (m,), at most `most` at a time, in their order."""
-        size = min(most, max(1, _BLOCK_BYTES // (4 * self.width)))
+        width = int(self.features.shape[1]) if self.packed else self.width
+        size = min(most, max(1, _BLOCK_BYTES // (4 * width)))
         for start in range(0, len(self), size):
             rows = slice(start, start + size)
             block = self.features[rows]

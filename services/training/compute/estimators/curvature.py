@@ -35,6 +35,17 @@ def even_curvature(features: npt.NDArray[np.float32], free: int, penalty: float)
     return lambda flat: (inverse @ flat.reshape(-1, free)).ravel()
 
 
+def diagonal_curvature(squares: Vector, free: int, penalty: float) -> Inverse:
+    """The same for each input by itself, which is all that can be had of many.
+
+    squares: (d,), the mean of each input's square.
+    """
+    scale = 1 / 4 if free == 1 else 1 / free
+    diagonal = scale * np.append(squares, 1)
+    inverse = 1 / (diagonal + _FLOOR * diagonal.mean() + np.append(np.full(len(squares), penalty), 0))
+    return lambda flat: (inverse[:, None] * flat.reshape(-1, free)).ravel()
+
+
 def curvature(features: npt.NDArray[np.float32], table: Vector, penalty: float) -> Inverse:
     """That at `table`, weights (d + 1, free) with the intercepts in the last row: all second derivatives."""
     rows, free = _with_ones(features), table.shape[1]

@@ -15,7 +15,14 @@ import numpy.typing as npt
 from services.training.compute.backend import Backend
 from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples
 from services.training.compute.estimators.batches import random
-from services.training.compute.estimators.curvature import WIDEST, Inverse, curvature, even_curvature
+from services.training.compute.estimators.curvature import (
+    WIDEST,
+    Inverse,
+    curvature,
+    diagonal_curvature,
+    even_curvature,
+)
+from services.training.compute.estimators.products import Blocks, Inputs
 from services.training.compute.kernels.cross_entropy import cross_entropy, softmax
 from services.training.compute.kernels.launch import Array
 from services.training.compute.lbfgs import Point, Vector, Walk, minimise
@@ -27,8 +34,8 @@ from services.training.domain.hyperparameters import Logistic
 _TILE_ROWS = {"numpy": 1024, "cupy": 262_144}
 # Rows between two questions whether to stop.
 _BLOCK_ROWS = 65_536
-# Rows that are fitted first, where there are _MANY times as many; and numbers in them, at most.
-_FIRST_ROWS, _FIRST_NUMBERS = 16_384, 1 << 23
+# Rows that are fitted first, where there are _MANY times as many, and they _MANY times as many as inputs.
+_FIRST_ROWS = 16_384
 _MANY = 4
 # How far the first fit goes: its end differs from that of all rows by more.
 _FIRST_ITERATIONS, _FIRST_TOLERANCE = 100, 1e-3
@@ -94,40 +101,39 @@ def _restore(state: State, size: int) -> tuple[Vector, Walk]:
 
 
 class _First:
-    """Some of the rows, to begin with."""
+    """Some of the rows, to begin with; none where they are too wide to tell their curvature."""
 
     def __init__(self, objective: _Objective, train: Samples) -> None:
-        self._objective, self._narrow = objective, train.width < WIDEST
-        rows = min(len(train), _FIRST_ROWS, _FIRST_NUMBERS // train.width)
-        self._some = len(train) >= _MANY * rows
+        self._objective, self._free, self._penalty = objective, objective.free, objective.penalty
+        rows = min(len(train), _FIRST_ROWS) if train.width < WIDEST else 0
+        self._some = len(train) >= _MANY * rows >= _MANY * train.width
         drawn = random(0).choice(len(train), rows, replace=False, shuffle=False)
-        self._rows = train.among(np.sort(drawn))
-        self._features: Matrix = np.asarray(self._rows.features)
+        self._rows = train.among(np.sort(drawn)) if rows else None
 
     def begin(self, start: Arrays | None) -> tuple[Vector, Walk]:
         """Where curvature is to be taken, and the walk there; at `start` or where the first fit ends."""
         anchor = np.zeros(self._objective.size)
         if start is not None:
             anchor = np.concatenate([start["weights"], start["intercepts"][None]]).astype(np.float64).ravel()
-        elif self._some:
+        elif self._rows and self._some:
             few = self._objective.over(self._rows)
             walk = Walk(Point(anchor, *few(anchor)))
             limits = (_FIRST_ITERATIONS, _FIRST_TOLERANCE)
-            anchor = minimise(few, walk, *limits, lambda _: False, inverse=self._even()).point.x
+            anchor = minimise(few, walk, *limits, lambda _: False, inverse=self._even(self._rows)).point.x
             self._objective.samples += few.samples
         return anchor, Walk(Point(anchor, *self._objective(anchor)))
 
-    def curvature(self, anchor: Vector) -> Inverse | None:
-        """What scales the steps of the walk; None where it would take too long."""
+    def curvature(self, anchor: Vector) -> Inverse:
+        """What scales the steps of the walk."""
+        if self._rows is None:
+            return diagonal_curvature(self._objective.squares(), self._free, self._penalty)
         if self._some and anchor.any() and self._objective.size <= WIDEST:
-            table = anchor.reshape(-1, self._objective.free)
-            return curvature(self._features, table, self._objective.penalty)
-        return self._even()
+            features = np.asarray(self._rows.features)
+            return curvature(features, anchor.reshape(-1, self._free), self._penalty)
+        return self._even(self._rows)
 
-    def _even(self) -> Inverse | None:
-        if not self._narrow:
-            return None
-        return even_curvature(self._features, self._objective.free, self._objective.penalty)
+    def _even(self, rows: Samples) -> Inverse:
+        return even_curvature(np.asarray(rows.features), self._free, self._penalty)
 
 
 class _Objective:
@@ -143,7 +149,8 @@ class _Objective:
         self.samples = 0
         self._loop = loop
         self._backend = backend
-        self._train = train.on(backend)
+        self._rows = len(train)
+        self._blocks = Blocks(train, backend, _BLOCK_ROWS)
         rows = min(len(train), _TILE_ROWS[backend.name])
         self._logits = backend.xp.empty((rows, train.classes), np.float32)
         self._losses = backend.xp.empty(rows, np.float32)
@@ -158,10 +165,12 @@ class _Objective:
         gradient = np.zeros_like(table)
         value = 0.0
         weights = self._backend.to_device(table.astype(np.float32))
-        for x, targets in self._train.blocks(_BLOCK_ROWS):
+        for inputs, targets in self._blocks:
             self.go_on()
-            value += self._add_block(x, targets, weights, gradient)
-        self.samples += len(self._train)
+            for start in range(0, len(inputs), len(self._logits)):
+                rows = slice(start, start + len(self._logits))
+                value += self._add_tile(inputs.rows(rows), targets[rows], weights, gradient)
+        self.samples += self._rows
         gradient[:-1] += self.penalty * table[:-1]
         value += self.penalty / 2 * float((table[:-1] ** 2).sum())
         return value, gradient.ravel()
@@ -171,24 +180,25 @@ class _Objective:
         if self._loop.should_stop():
             raise Stopped
 
-    def _add_block(self, x: Array, targets: Array, weights: Array, gradient: Vector) -> float:
-        x, targets = self._backend.to_device(x), self._backend.to_device(targets)
-        value, size = 0.0, len(self._logits)
-        for start in range(0, len(x), size):
-            rows = slice(start, start + size)
-            value += self._add_tile(x[rows], targets[rows], weights, gradient)
-        return value
+    def squares(self) -> Vector:
+        """The mean of each input's square (d,)."""
+        found = np.zeros(self.size // self.free - 1)
+        for inputs, _ in self._blocks:
+            self.go_on()
+            inputs.add_squares(self._backend, found)
+        return found / self._rows
 
-    def _add_tile(self, x: Array, targets: Array, weights: Array, gradient: Vector) -> float:
+    def _add_tile(self, inputs: Inputs, targets: Array, weights: Array, gradient: Vector) -> float:
         xp, to_host = self._backend.xp, self._backend.to_host
-        logits, losses = self._logits[: len(x)], self._losses[: len(x)]
+        logits, losses = self._logits[: len(inputs)], self._losses[: len(inputs)]
         fixed = logits.shape[1] - self.free
         logits[:, :fixed] = 0
         free = logits[:, fixed:]
-        xp.matmul(x, weights[:-1], out=free)
+        inputs.multiply(xp, weights[:-1], free)
         free += weights[-1]
-        cross_entropy(self._backend.kernels, logits[None], targets, self._weights[: len(x)], losses[None])
-        # This way round, BLAS has nothing to turn.
-        gradient[:-1] += to_host(free.T @ x).T
+        cross_entropy(
+            self._backend.kernels, logits[None], targets, self._weights[: len(inputs)], losses[None]
+        )
+        inputs.add_products(self._backend, free, gradient[:-1])
         gradient[-1] += to_host(free.sum(axis=0, dtype=np.float64))
         return float(xp.sum(losses, dtype=np.float64))

@@ -17,6 +17,8 @@ ESTIMATORS: Mapping[str, tuple[str, str]] = {
 }
 # Those that take packed rows, and make of them what they need.
 PACKED = frozenset({"mlp"})
+# Those that multiply rows without expanding them, which is faster where they have many categories.
+SPARSE = frozenset({"logistic"})
 
 
 def estimator(params: Hyperparameters, classes: int) -> Estimator:
