@@ -6,6 +6,7 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <csetjmp>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -36,11 +37,11 @@ namespace emulated {
 enum class State { ready, at_block, at_warp, done };
 
 struct Thread {
-    ucontext_t context;
-    std::unique_ptr<char[]> stack;
+    std::unique_ptr<char[]> stack;  // none before the thread runs for the first time
+    jmp_buf place;
     dim3 index;
-    State state = State::ready;
-    unsigned mask = 0;
+    State state;
+    unsigned mask;
     char slot[8];
 };
 
@@ -49,25 +50,38 @@ constexpr unsigned WARP = 32;
 
 static std::vector<Thread> threads;
 static unsigned current;
-static ucontext_t scheduler;
+static jmp_buf scheduler;
 static std::string problem;
 static void (*body)(void*);
 static void* body_arguments;
 
-static void enter() {
-    body(body_arguments);
-    threads[current].state = State::done;
-}
-
 static void wait(State state) {
     threads[current].state = state;
-    swapcontext(&threads[current].context, &scheduler);
+    if (!_setjmp(threads[current].place)) _longjmp(scheduler, 1);
+}
+
+// A thread's stack serves for its number in every block.
+static void enter() {
+    for (;;) {
+        body(body_arguments);
+        wait(State::done);
+    }
 }
 
 static void resume(unsigned thread) {
     current = thread;
-    threadIdx = threads[thread].index;
-    swapcontext(&scheduler, &threads[thread].context);
+    Thread& it = threads[thread];
+    threadIdx = it.index;
+    if (_setjmp(scheduler)) return;
+    if (it.stack) _longjmp(it.place, 1);
+    it.stack.reset(new char[STACK]);
+    ucontext_t context;
+    getcontext(&context);
+    context.uc_stack.ss_sp = it.stack.get();
+    context.uc_stack.ss_size = STACK;
+    context.uc_link = nullptr;
+    makecontext(&context, enter, 0);
+    setcontext(&context);
 }
 
 // Lets the threads of a warp go on once every lane that takes part is there; false when that can never be.
@@ -111,17 +125,9 @@ static bool release() {
 static void run_block(bool backwards) {
     // What an earlier block left is not there on a device either.
     std::fill(&__start_shared_memory, &__stop_shared_memory, '\xFF');
-    threads.clear();
-    threads.resize(blockDim.x * blockDim.y * blockDim.z);
     for (unsigned t = 0; t < threads.size(); ++t) {
-        Thread& thread = threads[t];
-        thread.index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
-        thread.stack.reset(new char[STACK]);
-        getcontext(&thread.context);
-        thread.context.uc_stack.ss_sp = thread.stack.get();
-        thread.context.uc_stack.ss_size = STACK;
-        thread.context.uc_link = &scheduler;
-        makecontext(&thread.context, enter, 0);
+        threads[t].index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
+        threads[t].state = State::ready;
     }
     while (!all_in(State::done)) {
         bool moved = false;
@@ -166,14 +172,17 @@ const char* launch(void (*kernel)(P...), const unsigned* grid, const unsigned* b
         call(function, given, std::index_sequence_for<P...>{});
     };
     body_arguments = &asked;
+    bool failed = !problem.empty();
     problem.clear();
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {block[0], block[1], block[2]};
+    // Those of a launch that failed are in the middle of something.
+    if (failed || threads.size() != blockDim.x * blockDim.y * blockDim.z) threads.clear();
+    threads.resize(blockDim.x * blockDim.y * blockDim.z);
     for (unsigned b = 0; b < gridDim.x * gridDim.y * gridDim.z && problem.empty(); ++b) {
         blockIdx = {b % gridDim.x, b / gridDim.x % gridDim.y, b / gridDim.x / gridDim.y};
         run_block(backwards);
     }
-    threads.clear();
     return problem.c_str();
 }
 

@@ -217,11 +217,24 @@ def _built(source: str, folder: Path) -> Path:
         for name in KERNEL.findall(source)
     )
     text = library.with_suffix(".cpp")
-    text.write_text(f'#include "{_HEADER}"\n{source}\n{exports}')
+    text.write_text(f'#include "{_HEADER.name}"\n{source}\n{exports}')
+    _compile_header(folder)
     # Without -Bsymbolic a kernel would give way to a function of its name in any library that is loaded.
-    options = ["-std=c++20", "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-Wl,-Bsymbolic"]
-    subprocess.run([str(compiler()), *options, "-o", str(library), str(text)], check=True)
+    _compile("-shared", "-Wl,-Bsymbolic", "-o", str(library), str(text))
     return library
+
+
+def _compile_header(folder: Path) -> None:
+    """Once for all sources: it takes most of the time."""
+    header = folder / _HEADER.name
+    if not header.exists():
+        shutil.copy(_HEADER, header)
+        _compile("-x", "c++-header", str(header))
+
+
+def _compile(*arguments: str) -> None:
+    options = ("-std=c++20", "-O1", "-ffp-contract=off", "-fPIC")
+    subprocess.run([str(compiler()), *options, *arguments], check=True)
 
 
 def _columns(address: int, apart: int, rows: int, columns: int) -> np.ndarray:
