@@ -72,12 +72,13 @@ def run(file: bytes, table: Columns) -> dict[str, np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    feed = {name: _given(table[column]) for column, name in names.items()}
+    feed = {name: given(table[column]) for column, name in names.items()}
     values = session.run(None, feed)
     return {output.name: value for output, value in zip(session.get_outputs(), values, strict=True)}
 
 
-def _given(column: Column) -> np.ndarray:
+def given(column: Column) -> np.ndarray:
+    """The column as an input, (n, 1)."""
     if not isinstance(column, Categories):
         return column[:, None]
     texts = np.array([*column.vocabulary, ""], object)
