@@ -35,6 +35,10 @@ COLUMNS = [(), ("label", "fixed"), ("size",), ("two", "colour"), ("city",), ("la
 ROWS = 400
 
 
+def named(value: Hyperparameters | str) -> str:
+    return value if isinstance(value, str) else f"{value.name}{getattr(value, 'architecture', '')}"
+
+
 @cache
 def trained(params: Hyperparameters, target: str, columns: tuple[str, ...] = ()) -> TrainedModel:
     """Of the columns named, or all; `target` is empty for clusters."""
@@ -67,7 +71,7 @@ def far(model: TrainedModel) -> float:
 
 
 @pytest.mark.parametrize("columns", COLUMNS, ids=lambda names: "+".join(names) or "all")
-@pytest.mark.parametrize(("params", "target"), CASES, ids=str)
+@pytest.mark.parametrize(("params", "target"), CASES, ids=named)
 def test_onnxruntime_says_the_same(params: Hyperparameters, target: str, columns: tuple[str, ...]) -> None:
     assert far(trained(params, target, columns)) <= 1e-5
 
@@ -124,7 +128,7 @@ def test_an_algorithm_without_such_a_form_is_refused(monkeypatch: pytest.MonkeyP
         onnx_file(model)
 
 
-@pytest.mark.parametrize(("params", "target"), [*CASES, (KMeans(clusters=3), "")], ids=str)
+@pytest.mark.parametrize(("params", "target"), [*CASES, (KMeans(clusters=3), "")], ids=named)
 def test_safetensors_hold_the_whole_model(params: Hyperparameters, target: str, tmp_path: Path) -> None:
     model, table = trained(params, target), Awkward(ROWS, 9, fresh=True).table()
     path = tmp_path / "model.safetensors"
