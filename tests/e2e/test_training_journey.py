@@ -35,7 +35,7 @@ def test_digits_reach_the_accuracy_that_the_readme_promises(rest: httpx.Client) 
     assert sum(answer["predictions"][0]["probabilities"].values()) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("algorithm", ["mlp", "logistic"])
+@pytest.mark.parametrize("algorithm", ["mlp", "logistic", "boosted_trees"])
 def test_classes_of_a_mixed_table(rest: httpx.Client, algorithm: str) -> None:
     upload(rest, "flowers", flowers())
     job = train(rest, dataset_id="flowers", target="kind", **{algorithm: {}})

@@ -14,12 +14,12 @@ from safetensors.numpy import load, load_file, save, save_file
 
 from services.training.compute.backend import open_backend
 from services.training.compute.errors import ComputeError
-from services.training.compute.estimators import kmeans, linear, logistic
+from services.training.compute.estimators import boosted_trees, kmeans, linear, logistic
 from services.training.compute.loop import Loop, Snapshot
 from services.training.compute.model import weights_sha256
 from services.training.compute.table import Table, take
 from services.training.compute.trainer import Fitted, Problem, fit
-from services.training.domain.hyperparameters import KMeans, Linear, Logistic, Mlp
+from services.training.domain.hyperparameters import BoostedTrees, KMeans, Linear, Logistic, Mlp
 from tests.unit.compute.tables import Interrupted, Recorder, bundled
 
 NUMPY = open_backend("numpy")
@@ -35,6 +35,9 @@ HASTY = Mlp(
 # Too tight for the sixty rows of a class to be reached at once.
 LOGISTIC, SHARP = Logistic(tolerance=1e-9), Logistic(l2=0.01, tolerance=1e-9)
 LINEAR = Linear(l2=0.01, tolerance=1e-12)
+TREES = BoostedTrees(
+    n_estimators=14, learning_rate=0.5, subsample=0.6, colsample_bytree=0.5, early_stopping_rounds=9
+)
 CASES = {
     "mlp": Problem("classification", "y", PLAIN, seed=3),
     "mlp, dropout and early stopping": Problem("classification", "y", HASTY, seed=2**64 - 1),
@@ -43,6 +46,9 @@ CASES = {
     "logistic": Problem("classification", "y", LOGISTIC),
     "logistic, from some rows": Problem("classification", "y", SHARP),
     "linear": Problem("regression", "y", LINEAR),
+    "trees": Problem("classification", "y", TREES, seed=4),
+    "trees, values": Problem("regression", "y", TREES, seed=2**40),
+    "trees, no validation": Problem("classification", "y", TREES, 5, validation_fraction=0),
     "kmeans": Problem("clustering", "", KMeans(clusters=6, restarts=3), seed=2),
     "kmeans, batches": Problem("clustering", "", KMeans(9, batch_size=20, max_iterations=5, restarts=2), 1),
 }
@@ -74,6 +80,7 @@ def digest(fitted: Fitted) -> str:
 def test_after_any_step_the_end_is_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "logistic, from some rows":
         monkeypatch.setattr(logistic, "_FIRST_ROWS", 25)
+    monkeypatch.setattr(boosted_trees, "_STRETCH", 5)
     problem, whole = CASES[name], Recorder()
     expected = run(problem, whole)
     assert len(whole.states) == len(whole.steps) > 8

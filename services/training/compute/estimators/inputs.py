@@ -41,10 +41,7 @@ class Inputs:
     @classmethod
     def fit(cls, train: Samples) -> Inputs:
         """Learns from packed rows."""
-        columns = np.full(int(train.features.shape[1]), _NUMBER, np.int64)
-        if expansion := train.expansion:
-            columns[expansion.numbers[expansion.marked]] = _MARKED
-            columns[expansion.categories] = expansion.slots
+        columns = packed_columns(train)
         inputs = cls(columns, np.zeros(len(columns), np.float32), np.zeros(len(columns), np.float32))
         values = _spread_rows(train)[:, inputs.numbers].astype(np.float64)
         inputs.centres[inputs.numbers], inputs.factors[inputs.numbers] = _robust(values)
@@ -112,6 +109,15 @@ class Inputs:
         chosen = packed[:, self.tabled].astype(np.int64)
         entries: Codes = (np.where(chosen < 0, sizes - 1, chosen) + firsts).astype(np.int32)
         return np.ascontiguousarray(entries)
+
+
+def packed_columns(train: Samples) -> npt.NDArray[np.int64]:
+    """What is in each column of packed rows: see `Inputs.columns`."""
+    columns = np.full(int(train.features.shape[1]), _NUMBER, np.int64)
+    if expansion := train.expansion:
+        columns[expansion.numbers[expansion.marked]] = _MARKED
+        columns[expansion.categories] = expansion.slots
+    return columns
 
 
 def smooth_clip(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -10,13 +10,14 @@ from services.training.domain.hyperparameters import Hyperparameters
 
 # Module and class. What an algorithm needs is imported when it is first used: some of it takes long.
 ESTIMATORS: Mapping[str, tuple[str, str]] = {
+    "boosted_trees": ("boosted_trees", "BoostedTreesEstimator"),
     "kmeans": ("kmeans", "KMeansEstimator"),
     "linear": ("linear", "LinearEstimator"),
     "logistic": ("logistic", "LogisticEstimator"),
     "mlp": ("mlp", "MlpEstimator"),
 }
 # Those that take packed rows, and make of them what they need.
-PACKED = frozenset({"mlp"})
+PACKED = frozenset({"boosted_trees", "mlp"})
 # Those that multiply rows without expanding them, which is faster where they have many categories.
 SPARSE = frozenset({"logistic"})
 

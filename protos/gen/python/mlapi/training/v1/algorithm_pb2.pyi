@@ -316,3 +316,108 @@ class Mlp(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__weight_decay) -> _WhichOneofReturnType__weight_decay | None: ...
 
 Global___Mlp: _TypeAlias = Mlp  # noqa: Y015
+
+@_typing.final
+class BoostedTrees(_message.Message):
+    """Gradient-boosted trees, by XGBoost and under its names. The best round on the validation split counts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    N_ESTIMATORS_FIELD_NUMBER: _builtins.int
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    MAX_DEPTH_FIELD_NUMBER: _builtins.int
+    MIN_CHILD_WEIGHT_FIELD_NUMBER: _builtins.int
+    SUBSAMPLE_FIELD_NUMBER: _builtins.int
+    COLSAMPLE_BYTREE_FIELD_NUMBER: _builtins.int
+    REG_LAMBDA_FIELD_NUMBER: _builtins.int
+    REG_ALPHA_FIELD_NUMBER: _builtins.int
+    GAMMA_FIELD_NUMBER: _builtins.int
+    MAX_BIN_FIELD_NUMBER: _builtins.int
+    EARLY_STOPPING_ROUNDS_FIELD_NUMBER: _builtins.int
+    n_estimators: _builtins.int
+    """Most rounds, in 1 to 100,000; a tree each, or one for each class. Default 1,000."""
+    learning_rate: _builtins.float
+    """What each tree is multiplied by, in (0, 10]. Default 0.05."""
+    max_depth: _builtins.int
+    """Most splits from the root to a leaf, in 1 to 64. Default 6."""
+    min_child_weight: _builtins.float
+    """Least sum of second derivatives in a leaf, in 0 to 1e9. Default 1."""
+    subsample: _builtins.float
+    """Share of the rows that a tree sees, in (0, 1]. Default 0.7."""
+    colsample_bytree: _builtins.float
+    """Share of the columns that a tree sees, in (0, 1]. Default 0.9."""
+    reg_lambda: _builtins.float
+    """Penalty on the squares of leaves, in 0 to 1e9. Default 1."""
+    reg_alpha: _builtins.float
+    """Penalty on the sizes of leaves, in 0 to 1e9. Default 0."""
+    gamma: _builtins.float
+    """Least gain of a split, in 0 to 1e9. Default 0."""
+    max_bin: _builtins.int
+    """Bins that a column's values are put into, in 2 to 65,536. Default 256."""
+    early_stopping_rounds: _builtins.int
+    """Rounds without a better validation loss after which training stops, in 1 to 100,000. Default 100."""
+    def __init__(
+        self,
+        *,
+        n_estimators: _builtins.int | None = ...,
+        learning_rate: _builtins.float | None = ...,
+        max_depth: _builtins.int | None = ...,
+        min_child_weight: _builtins.float | None = ...,
+        subsample: _builtins.float | None = ...,
+        colsample_bytree: _builtins.float | None = ...,
+        reg_lambda: _builtins.float | None = ...,
+        reg_alpha: _builtins.float | None = ...,
+        gamma: _builtins.float | None = ...,
+        max_bin: _builtins.int | None = ...,
+        early_stopping_rounds: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_colsample_bytree", b"_colsample_bytree", "_early_stopping_rounds", b"_early_stopping_rounds", "_gamma", b"_gamma", "_learning_rate", b"_learning_rate", "_max_bin", b"_max_bin", "_max_depth", b"_max_depth", "_min_child_weight", b"_min_child_weight", "_n_estimators", b"_n_estimators", "_reg_alpha", b"_reg_alpha", "_reg_lambda", b"_reg_lambda", "_subsample", b"_subsample", "colsample_bytree", b"colsample_bytree", "early_stopping_rounds", b"early_stopping_rounds", "gamma", b"gamma", "learning_rate", b"learning_rate", "max_bin", b"max_bin", "max_depth", b"max_depth", "min_child_weight", b"min_child_weight", "n_estimators", b"n_estimators", "reg_alpha", b"reg_alpha", "reg_lambda", b"reg_lambda", "subsample", b"subsample"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_colsample_bytree", b"_colsample_bytree", "_early_stopping_rounds", b"_early_stopping_rounds", "_gamma", b"_gamma", "_learning_rate", b"_learning_rate", "_max_bin", b"_max_bin", "_max_depth", b"_max_depth", "_min_child_weight", b"_min_child_weight", "_n_estimators", b"_n_estimators", "_reg_alpha", b"_reg_alpha", "_reg_lambda", b"_reg_lambda", "_subsample", b"_subsample", "colsample_bytree", b"colsample_bytree", "early_stopping_rounds", b"early_stopping_rounds", "gamma", b"gamma", "learning_rate", b"learning_rate", "max_bin", b"max_bin", "max_depth", b"max_depth", "min_child_weight", b"min_child_weight", "n_estimators", b"n_estimators", "reg_alpha", b"reg_alpha", "reg_lambda", b"reg_lambda", "subsample", b"subsample"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__colsample_bytree: _TypeAlias = _typing.Literal["colsample_bytree"]  # noqa: Y015
+    _WhichOneofArgType__colsample_bytree: _TypeAlias = _typing.Literal["_colsample_bytree", b"_colsample_bytree"]  # noqa: Y015
+    _WhichOneofReturnType__early_stopping_rounds: _TypeAlias = _typing.Literal["early_stopping_rounds"]  # noqa: Y015
+    _WhichOneofArgType__early_stopping_rounds: _TypeAlias = _typing.Literal["_early_stopping_rounds", b"_early_stopping_rounds"]  # noqa: Y015
+    _WhichOneofReturnType__gamma: _TypeAlias = _typing.Literal["gamma"]  # noqa: Y015
+    _WhichOneofArgType__gamma: _TypeAlias = _typing.Literal["_gamma", b"_gamma"]  # noqa: Y015
+    _WhichOneofReturnType__learning_rate: _TypeAlias = _typing.Literal["learning_rate"]  # noqa: Y015
+    _WhichOneofArgType__learning_rate: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate"]  # noqa: Y015
+    _WhichOneofReturnType__max_bin: _TypeAlias = _typing.Literal["max_bin"]  # noqa: Y015
+    _WhichOneofArgType__max_bin: _TypeAlias = _typing.Literal["_max_bin", b"_max_bin"]  # noqa: Y015
+    _WhichOneofReturnType__max_depth: _TypeAlias = _typing.Literal["max_depth"]  # noqa: Y015
+    _WhichOneofArgType__max_depth: _TypeAlias = _typing.Literal["_max_depth", b"_max_depth"]  # noqa: Y015
+    _WhichOneofReturnType__min_child_weight: _TypeAlias = _typing.Literal["min_child_weight"]  # noqa: Y015
+    _WhichOneofArgType__min_child_weight: _TypeAlias = _typing.Literal["_min_child_weight", b"_min_child_weight"]  # noqa: Y015
+    _WhichOneofReturnType__n_estimators: _TypeAlias = _typing.Literal["n_estimators"]  # noqa: Y015
+    _WhichOneofArgType__n_estimators: _TypeAlias = _typing.Literal["_n_estimators", b"_n_estimators"]  # noqa: Y015
+    _WhichOneofReturnType__reg_alpha: _TypeAlias = _typing.Literal["reg_alpha"]  # noqa: Y015
+    _WhichOneofArgType__reg_alpha: _TypeAlias = _typing.Literal["_reg_alpha", b"_reg_alpha"]  # noqa: Y015
+    _WhichOneofReturnType__reg_lambda: _TypeAlias = _typing.Literal["reg_lambda"]  # noqa: Y015
+    _WhichOneofArgType__reg_lambda: _TypeAlias = _typing.Literal["_reg_lambda", b"_reg_lambda"]  # noqa: Y015
+    _WhichOneofReturnType__subsample: _TypeAlias = _typing.Literal["subsample"]  # noqa: Y015
+    _WhichOneofArgType__subsample: _TypeAlias = _typing.Literal["_subsample", b"_subsample"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__colsample_bytree) -> _WhichOneofReturnType__colsample_bytree | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__early_stopping_rounds) -> _WhichOneofReturnType__early_stopping_rounds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gamma) -> _WhichOneofReturnType__gamma | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__learning_rate) -> _WhichOneofReturnType__learning_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_bin) -> _WhichOneofReturnType__max_bin | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_depth) -> _WhichOneofReturnType__max_depth | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_child_weight) -> _WhichOneofReturnType__min_child_weight | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__n_estimators) -> _WhichOneofReturnType__n_estimators | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reg_alpha) -> _WhichOneofReturnType__reg_alpha | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reg_lambda) -> _WhichOneofReturnType__reg_lambda | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__subsample) -> _WhichOneofReturnType__subsample | None: ...
+
+Global___BoostedTrees: _TypeAlias = BoostedTrees  # noqa: Y015
