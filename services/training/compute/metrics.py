@@ -1,4 +1,7 @@
-"""How good predictions are. A metric that its data leaves undefined is left out, never NaN."""
+"""How good predictions are. A metric that its data leaves undefined is left out, never NaN.
+
+Everything here takes arrays on the host: a model predicts there, whatever it was trained on.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,22 @@ from services.training.compute.table import FloatArray, IntArray
 
 # Scores that are kept for the exact area under the curve.
 _MOST_SCORES = 1 << 25
+# Of the calibration error, over the greatest probability.
+CALIBRATION_BINS = 15
 
 
 class ClassificationScore:
     """Takes predictions a block at a time. Codes and probabilities are as `classification_metrics` has them.
 
     rows: how many there will be.
+    confusion: (classes, classes), how many rows of each true class were taken for each.
     """
 
     def __init__(self, rows: int, classes: int) -> None:
         self._rows = 0
         self._loss = 0.0
-        self._true, self._guessed, self._hit = np.zeros((3, classes), np.int64)
+        self.confusion = np.zeros((classes, classes), np.int64)
+        self._calibration = _Calibration()
         # Of two classes, one curve is the mirror of the other.
         columns = 1 if classes == 2 else classes
         kept = rows * columns <= _MOST_SCORES
@@ -31,27 +38,27 @@ class ClassificationScore:
 
     def add(self, truth: IntArray, probabilities: FloatArray) -> None:
         """Takes the next rows."""
-        classes = len(self._true)
         predicted = probabilities.argmax(axis=1)
         self._rows += len(truth)
         self._loss += _losses(truth, probabilities)
-        self._true += np.bincount(truth, minlength=classes)
-        self._guessed += np.bincount(predicted, minlength=classes)
-        self._hit += np.bincount(truth[truth == predicted], minlength=classes)
+        np.add.at(self.confusion, (truth, predicted), 1)
+        self._calibration.add(probabilities.max(axis=1), truth == predicted)
         self._curves.add(truth, probabilities)
 
     def metrics(self) -> dict[str, float]:
         """Of all rows so far; empty without any."""
         if not self._rows:
             return {}
-        either = self._true + self._guessed
+        true, hit = self.confusion.sum(axis=1), self.confusion.diagonal()
+        either = true + self.confusion.sum(axis=0)
         seen = either > 0
         found = {
-            "accuracy": float(self._hit.sum() / self._rows),
+            "accuracy": float(hit.sum() / self._rows),
             "log_loss": self._loss / self._rows,
-            "f1": float((2 * self._hit[seen] / either[seen]).mean()),
+            "f1": float((2 * hit[seen] / either[seen]).mean()),
+            "calibration_error": self._calibration.error(),
         }
-        if (self._true == 0).any():
+        if (true == 0).any():
             return found
         return found | {"roc_auc": float(np.mean(self._curves.areas()))}
 
@@ -83,12 +90,15 @@ class RegressionScore:
 
 
 def classification_metrics(truth: IntArray, probabilities: FloatArray) -> dict[str, float]:
-    """accuracy, log_loss, f1 (macro) and, where defined, roc_auc. Empty without rows.
+    """accuracy, log_loss, f1 (macro), calibration_error and, where defined, roc_auc. Empty without rows.
 
     truth: (n,) codes; probabilities: (n, classes), rows summing to 1.
 
     log_loss: mean −log of the probability given to the true class, taken as at least float32's epsilon.
     f1: the mean over the classes that occur in truth or prediction; 0 for one never hit.
+    calibration_error: how far the greatest probability is from how often that class is the true one: the mean
+    over CALIBRATION_BINS bins of that probability, equally wide and with their upper ends, each weighing as
+    its rows (C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
     roc_auc: of the second of two classes, else the mean of one class against the rest; left out when a class
     has no rows. Of more than 33 million scores it is good to a thousandth.
     """
@@ -104,9 +114,33 @@ def regression_metrics(truth: FloatArray, predicted: FloatArray) -> dict[str, fl
     return score.metrics()
 
 
+def mean_log_loss(truth: IntArray, probabilities: FloatArray) -> float:
+    """log_loss alone, as `classification_metrics` has it; of one row or more."""
+    return _losses(truth, probabilities) / len(truth)
+
+
 def _losses(truth: IntArray, probabilities: FloatArray) -> float:
     picked = probabilities[np.arange(len(truth)), truth].astype(np.float64)
     return float(-np.log(np.maximum(picked, np.finfo(np.float32).eps)).sum())
+
+
+class _Calibration:
+    """In bins of the greatest probability, the sums of those and of the rows that were told right."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._sums = np.zeros((2, CALIBRATION_BINS))
+
+    def add(self, greatest: FloatArray, right: npt.NDArray[np.bool_]) -> None:
+        """Takes the next rows."""
+        bins = np.searchsorted(np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1], greatest)
+        self._rows += len(bins)
+        self._sums += [np.bincount(bins, values, CALIBRATION_BINS) for values in (greatest, right)]
+
+    def error(self) -> float:
+        """Of all rows so far."""
+        said, true = self._sums
+        return float(np.abs(said - true).sum() / self._rows)
 
 
 class _Kept:

@@ -14,6 +14,7 @@ from services.training.compute.calibration import apply_temperature
 from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.base import Arrays, Matrix
 from services.training.compute.estimators.registry import PACKED, estimator
+from services.training.compute.explanation import Explanation
 from services.training.compute.preprocessing import Preprocessor
 from services.training.compute.table import Columns
 from services.training.compute.targets import ClassTarget, Target, ValueTarget, restore_target
@@ -42,6 +43,7 @@ class TrainedModel:
     """Learned state kept apart from hyperparameters; predicts on the host, whatever it was trained on.
 
     temperature: what its probabilities are scaled by, see `calibration`.
+    explanation: see `importance`; None where there is none, or an earlier release trained it.
     """
 
     hyperparameters: Hyperparameters
@@ -49,6 +51,7 @@ class TrainedModel:
     target: Target
     learned: Arrays
     temperature: float = 1.0
+    explanation: Explanation | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -97,6 +100,7 @@ class TrainedModel:
             "hyperparameters": to_json(self.hyperparameters),
             "preprocessing": self.preprocessor.metadata(),
             "target": self.target.metadata(),
+            "explanation": self.explanation.metadata() if self.explanation else None,
         }
 
     @classmethod
@@ -107,12 +111,14 @@ class TrainedModel:
             raise ComputeError(
                 "format_version", f"this release reads {FORMAT_VERSION}, the model has {version}"
             )
+        explained = metadata.get("explanation")
         return cls(
             from_json(metadata["hyperparameters"]),
             Preprocessor.restore(metadata["preprocessing"], _under(_PREPROCESSING, arrays)),
             restore_target(metadata["target"]),
             _under(_LEARNED, arrays),
             float(arrays[_TEMPERATURE][0]) if _TEMPERATURE in arrays else 1.0,
+            Explanation.restore(explained) if explained else None,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,15 +15,18 @@ from services.training.compute.cluster_metrics import ClusterScore
 from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.base import Samples
 from services.training.compute.estimators.registry import estimator
+from services.training.compute.importance import explain
 from services.training.compute.loop import Loop, NullLoop, Offering, State, Stopped
 from services.training.compute.metrics import ClassificationScore, RegressionScore
 from services.training.compute.model import TrainedModel
 from services.training.compute.prepare import Preparation, Prepared, Problem, Room
-from services.training.compute.table import Columns, Table, as_table
+from services.training.compute.table import Columns, IntArray, Table, as_table
 from services.training.compute.targets import ClassTarget, NoTarget
 from services.training.compute.warm_start import check_start
 
 __all__ = ["Fitted", "Loop", "NullLoop", "Problem", "fit"]
+
+Score: TypeAlias = ClassificationScore | RegressionScore | ClusterScore
 
 # Bytes of preprocessed rows that are kept in memory.
 MEMORY_BUDGET = 512 << 20
@@ -41,12 +45,15 @@ class Fitted:
     samples: training rows processed, counting a row once for every pass over it.
     validation_metrics, test_metrics: see `metrics`; of probabilities that were calibrated on the validation
     rows, which flatters their log loss a little. Empty when there are no such rows.
+    test_confusion: (classes, classes), how many test rows of each true class were taken for each; None
+    without classes or test rows.
     """
 
     model: TrainedModel | None
     samples: int
     validation_metrics: Mapping[str, float] = field(default_factory=dict)
     test_metrics: Mapping[str, float] = field(default_factory=dict)
+    test_confusion: IntArray | None = None
 
     @property
     def stopped(self) -> bool:
@@ -114,10 +121,17 @@ def _train(
     try:
         model = replace(model, temperature=_temperature(model, validation, loop))
         measured = [_measure(model, samples, loop) for samples in (validation, test)]
+        explained = explain(model, validation if len(validation) else train, problem.seed, loop.go_on)
     except Stopped:
         return Fitted(None, outcome.samples)
     loop.report(outcome.steps, 1.0, {})
-    return Fitted(model, outcome.samples, *measured)
+    return Fitted(
+        replace(model, explanation=explained),
+        outcome.samples,
+        validation_metrics=measured[0].metrics(),
+        test_metrics=measured[1].metrics(),
+        test_confusion=_confusion(measured[1], test),
+    )
 
 
 def _check(problem: Problem, train: Table, *others: Table | None) -> None:
@@ -146,7 +160,7 @@ def _temperature(model: TrainedModel, validation: Samples, loop: Offering) -> fl
     return fit_temperature(np.concatenate(said), np.concatenate(labels))
 
 
-def _measure(model: TrainedModel, samples: Samples, loop: Offering) -> dict[str, float]:
+def _measure(model: TrainedModel, samples: Samples, loop: Offering) -> Score:
     """Raises Stopped."""
     target = model.target
     if isinstance(target, ClassTarget):
@@ -154,20 +168,24 @@ def _measure(model: TrainedModel, samples: Samples, loop: Offering) -> dict[str,
         for features, targets in samples.blocks(_OUTPUTS // samples.classes):
             loop.go_on()
             score.add(targets, model.outputs(features))
-        return score.metrics()
+        return score
     if isinstance(target, NoTarget):
         return _measure_clusters(model, samples, loop)
     errors = RegressionScore()
     for features, targets in samples.blocks(_OUTPUTS):
         loop.go_on()
         errors.add(target.decode(targets), model.outputs(features))
-    return errors.metrics()
+    return errors
 
 
-def _measure_clusters(model: TrainedModel, samples: Samples, loop: Offering) -> dict[str, float]:
+def _measure_clusters(model: TrainedModel, samples: Samples, loop: Offering) -> ClusterScore:
     """Raises Stopped."""
     score = ClusterScore(len(samples), model.learned["centres"])
     for features, _ in samples.blocks(_OUTPUTS):
         loop.go_on()
         score.add(features, model.outputs(features))
-    return score.metrics()
+    return score
+
+
+def _confusion(score: Score, samples: Samples) -> IntArray | None:
+    return score.confusion if isinstance(score, ClassificationScore) and len(samples) else None

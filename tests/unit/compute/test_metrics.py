@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
+from sklearn.calibration import calibration_curve
 
 from services.training.compute import metrics
 from services.training.compute.metrics import (
@@ -22,6 +23,14 @@ def random_outcome(seed: int, rows: int, classes: int) -> tuple[np.ndarray, np.n
     return random.integers(0, classes, rows), scores / scores.sum(axis=1, keepdims=True)
 
 
+def expected_calibration_error(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """From scikit-learn's curve, which is silent about the bins without rows."""
+    greatest, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    true, said = calibration_curve(right, greatest, n_bins=15)
+    counts = np.bincount(np.searchsorted(np.linspace(0, 1, 16)[1:-1], greatest))
+    return float(np.average(np.abs(true - said), weights=counts[counts > 0]))
+
+
 @given(st.integers(0, 10**6), st.integers(1, 60), st.integers(2, 5))
 def test_classification_agrees_with_scikit_learn(seed: int, rows: int, classes: int) -> None:
     truth, probabilities = random_outcome(seed, rows, classes)
@@ -31,6 +40,7 @@ def test_classification_agrees_with_scikit_learn(seed: int, rows: int, classes: 
     assert found["f1"] == pytest.approx(oracle.f1_score(truth, predicted, average="macro", zero_division=0))
     expected = oracle.log_loss(truth, probabilities, labels=range(classes))
     assert found["log_loss"] == pytest.approx(expected)
+    assert found["calibration_error"] == pytest.approx(expected_calibration_error(truth, probabilities))
     complete = len(set(truth)) == classes
     assert ("roc_auc" in found) == complete
     if complete:
@@ -55,6 +65,14 @@ def test_undefined_metrics_are_left_out() -> None:
     assert regression_metrics(np.zeros(0), np.zeros(0)) == {}
 
 
+def test_the_calibration_error_is_how_much_too_sure_the_probabilities_are() -> None:
+    sure = np.array([[0.1, 0.9]] * 10 + [[0.6, 0.4]] * 30)
+    truth = np.array([1] * 5 + [0] * 5 + [0] * 24 + [1] * 6)
+    # 0.9 said and 0.5 true of ten rows; 0.6 said and 0.8 true of thirty.
+    found = classification_metrics(truth, sure)["calibration_error"]
+    assert found == pytest.approx((10 * 0.4 + 30 * 0.2) / 40)
+
+
 def test_a_probability_of_zero_costs_much_but_not_infinitely() -> None:
     loss = classification_metrics(np.array([1]), np.array([[1.0, 0.0]]))["log_loss"]
     assert loss == pytest.approx(-np.log(np.finfo(np.float32).eps))
@@ -68,6 +86,8 @@ def test_blocks_give_what_the_whole_gives(classes: int) -> None:
         score.add(truth[rows], probabilities[rows])
         errors.add(truth[rows], probabilities[rows, 0])
     assert score.metrics() == pytest.approx(classification_metrics(truth, probabilities), rel=1e-12)
+    confusion = oracle.confusion_matrix(truth, probabilities.argmax(axis=1))
+    np.testing.assert_array_equal(score.confusion, confusion)
     assert errors.metrics() == pytest.approx(regression_metrics(truth, probabilities[:, 0]), rel=1e-12)
 
 

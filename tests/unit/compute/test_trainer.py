@@ -202,6 +202,16 @@ def test_given_tables_are_used_as_they_are() -> None:
     truth = [str(int(value)) for value in thirds[2]["y"]]
     right = np.mean(np.array(model_of(fitted).predict(thirds[2]).values) == truth)
     assert fitted.test_metrics["accuracy"] == pytest.approx(right)
+    confusion = fitted.test_confusion
+    assert confusion is not None
+    assert confusion.sum(axis=1).tolist() == [truth.count(text) for text in ("0", "1", "2")]
+    assert confusion.trace() == round(50 * right)
+
+
+def test_values_and_no_test_rows_have_no_confusion() -> None:
+    assert run(Problem("regression", "y", Linear()), bundled("diabetes")).test_confusion is None
+    problem = Problem("classification", "y", Logistic(), test_fraction=0)
+    assert run(problem, bundled("iris")).test_confusion is None
 
 
 def test_the_cut_off_rows_do_not_leak_into_the_scaling() -> None:

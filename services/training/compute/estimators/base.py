@@ -67,6 +67,12 @@ class Samples:
         found = _at(self.features, rows)
         return self.expansion(found) if self.expansion else found
 
+    def taken(self, rows: IntArray) -> tuple[Matrix, npt.NDArray[Any]]:
+        """What `blocks` gives of the rows at those places, which rise: inputs or packed rows, targets."""
+        found = _at(self.features, rows)
+        expanded = found if self.expansion is None or self.packed else self.expansion(found)
+        return expanded, _at(self.targets, rows)
+
     def among(self, rows: IntArray) -> Samples:
         """Those rows alone, which rise, in memory and not packed."""
         inputs, targets = self.at(rows), _at(self.targets, rows)
