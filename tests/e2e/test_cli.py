@@ -65,13 +65,14 @@ def test_predicts(environment: dict[str, str], model: str, tmp_path: Path) -> No
     assert sum(prediction["probabilities"].values()) == pytest.approx(1)
 
 
-def test_shows_for_people(environment: dict[str, str], model: str) -> None:
+def test_shows_for_people(environment: dict[str, str], model: str, tmp_path: Path) -> None:
     for arguments in (
         ("datasets", "list"),
         ("datasets", "get", "cli"),
         ("jobs", "list", "--state", "succeeded"),
         ("models", "list"),
         ("models", "get", model),
+        ("models", "export", model, "-o", str(tmp_path / "model.onnx")),
         ("ai", "status"),
         ("ai", "enhance", "--model", model),
     ):

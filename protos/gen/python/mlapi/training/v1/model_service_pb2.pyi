@@ -175,9 +175,10 @@ class ExportModelRequest(_message.Message):
         FORMAT_UNSPECIFIED: ExportModelRequest._Format.ValueType  # 0
         """Not a format."""
         ONNX: ExportModelRequest._Format.ValueType  # 1
-        """One graph: an input of shape (rows, 1) for each column, 64-bit floats with NaN for a missing value and
-        seconds since 1970 for a point in time, or strings, empty where missing. Outputs: `label` and
-        `probabilities`, or `value`.
+        """One graph: an input of shape (rows, 1) for each column, strings, empty where missing, or 64-bit floats:
+        NaN where missing, 0 and 1 for booleans, seconds since 1970 for points in time. Outputs: `label` and
+        `probabilities`, or `value`. The metadatum `inputs` maps columns to inputs; the names differ only where
+        an output has that name.
         """
         SAFETENSORS: ExportModelRequest._Format.ValueType  # 2
         """Every learned array; `model` in the header's `__metadata__` holds all the rest as JSON."""
@@ -188,9 +189,10 @@ class ExportModelRequest(_message.Message):
     FORMAT_UNSPECIFIED: ExportModelRequest.Format.ValueType  # 0
     """Not a format."""
     ONNX: ExportModelRequest.Format.ValueType  # 1
-    """One graph: an input of shape (rows, 1) for each column, 64-bit floats with NaN for a missing value and
-    seconds since 1970 for a point in time, or strings, empty where missing. Outputs: `label` and
-    `probabilities`, or `value`.
+    """One graph: an input of shape (rows, 1) for each column, strings, empty where missing, or 64-bit floats:
+    NaN where missing, 0 and 1 for booleans, seconds since 1970 for points in time. Outputs: `label` and
+    `probabilities`, or `value`. The metadatum `inputs` maps columns to inputs; the names differ only where
+    an output has that name.
     """
     SAFETENSORS: ExportModelRequest.Format.ValueType  # 2
     """Every learned array; `model` in the header's `__metadata__` holds all the rest as JSON."""
