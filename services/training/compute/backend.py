@@ -45,7 +45,7 @@ class Backend:
 
     def to_host(self, array: Array) -> Any:
         """`array` as a NumPy array; no copy when it is one already."""
-        return array if isinstance(array, np.ndarray) else array.get()
+        return array.get() if hasattr(array, "get") else array
 
     def synchronize(self) -> None:
         """Returns once everything asked of the device is done."""

@@ -46,6 +46,26 @@ class DeviceArray(np.ndarray):
         """A copy on the host."""
         return np.array(self)
 
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = (), **named: Any) -> Any:
+        _refuse_host(*inputs, *out)
+        there = [_on_host(one) for one in inputs]
+        into = {"out": tuple(map(_on_host, out))} if out else {}
+        found = getattr(ufunc, method)(*there, **into, **named)
+        return out[0] if out else np.asarray(found).view(DeviceArray)
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        _refuse_host(value)
+        super().__setitem__(place, value)
+
+
+def _refuse_host(*arrays: Any) -> None:
+    """CuPy does not mix arrays of host and device either."""
+    assert all(type(one) is not np.ndarray or one.ndim == 0 for one in arrays), "an array is on the host"
+
+
+def _on_host(array: Any) -> Any:
+    return array.view(np.ndarray) if isinstance(array, DeviceArray) else array
+
 
 class EmulatedCupy:
     """The module. backwards: the order in which the threads of a block run. launched: kernels so far.
@@ -267,4 +287,4 @@ def _value(argument: Any, fenced: dict[int, _Fenced]) -> np.ndarray:
 
 
 def _bytes(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1).view(np.uint8)
+    return _on_host(array).reshape(-1).view(np.uint8)
