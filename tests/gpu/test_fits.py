@@ -12,7 +12,8 @@ from services.training.compute.backend import Backend, open_backend
 from services.training.compute.estimators import run
 from services.training.compute.loop import NullLoop
 from services.training.compute.model import weights_sha256
-from tests.unit.compute.fit_cases import FITS, FitCase
+from services.training.domain.hyperparameters import Hyperparameters
+from tests.unit.compute.fit_cases import FITS, OTHERS, FitCase, fit_other
 
 
 @pytest.mark.parametrize("fit", FITS, ids=str)
@@ -25,6 +26,13 @@ def test_a_fit_learns_what_one_on_the_host_learns(fit: FitCase, device: Backend)
 def test_in_bfloat16_it_learns_nearly_the_same(fit: FitCase, device: Backend) -> None:
     learned = fit.run(device), replace(fit, precision="bfloat16").run(device)
     np.testing.assert_allclose(*map(fit.predictions, learned), atol=0.05)
+
+
+@pytest.mark.parametrize("params", OTHERS, ids=lambda params: params.name)
+def test_other_algorithms_learn_the_same(params: Hyperparameters, device: Backend) -> None:
+    learned = fit_other(params, device)
+    for name, array in fit_other(params, open_backend("numpy")).items():
+        np.testing.assert_allclose(learned[name], array, atol=1e-3, err_msg=name)
 
 
 @pytest.mark.parametrize("fit", FITS, ids=str)

@@ -3,7 +3,6 @@
 // The threads of a block are coroutines of one thread. They run in turn, in a fixed order, each up to its next
 // barrier; blocks run one after the other. What CUDA leaves undefined is an error here: a shuffle with a lane
 // that has returned, threads of a block that wait at different barriers.
-#pragma once
 #include <algorithm>
 #include <cmath>
 #include <csetjmp>

@@ -32,6 +32,7 @@ _FENCE = 0xFF  # as float32 this is NaN, so that reading it shows too
 
 # What gives arrays on the device.
 _MAKERS = {"array", "asarray", "empty", "empty_like", "full", "zeros", "zeros_like"}
+_MAKERS |= {"einsum", "searchsorted", "stack"}
 
 
 class DeviceArray(np.ndarray):

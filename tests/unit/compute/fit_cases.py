@@ -9,9 +9,10 @@ import numpy as np
 from services.training.compute.backend import Backend
 from services.training.compute.estimators.base import Arrays, Samples
 from services.training.compute.estimators.mlp import MlpEstimator
+from services.training.compute.estimators.registry import estimator
 from services.training.compute.loop import Loop, NullLoop
 from services.training.compute.preprocessing import Expansion
-from services.training.domain.hyperparameters import Mlp
+from services.training.domain.hyperparameters import Hyperparameters, KMeans, Linear, Logistic, Mlp
 
 NUMBERS, VALUES = 4, 11
 
@@ -55,6 +56,19 @@ class FitCase:
 
 
 FITS = [FitCase(architecture, classes) for architecture in ("real_mlp", "plain") for classes in (3, 0)]
+
+OTHERS: tuple[Hyperparameters, ...] = (KMeans(clusters=4), Logistic(), Linear())
+
+
+def fit_other(params: Hyperparameters, backend: Backend) -> Arrays:
+    """What an algorithm that has no batches learns, on the host."""
+    random = np.random.default_rng(0)
+    x = random.normal(0.2, 1, (203, 5)).astype(np.float32)
+    classes = (x[:, 0] * x[:, 2] > 0.1).astype(np.int64) + (x[:, 1] > 1)
+    values = (x @ np.arange(5, dtype=np.float32) + 1).astype(np.float32)
+    nothing = np.empty((len(x), 0), np.float32)
+    targets = {"kmeans": (nothing, 0), "logistic": (classes, 3), "linear": (values, 0)}[params.name]
+    return estimator(params, targets[1]).fit(Samples(x, *targets), None, 0, NullLoop(), backend).arrays
 
 
 def _expansion() -> Expansion:

@@ -9,8 +9,9 @@ import pytest
 
 from services.training.compute.backend import Backend, open_backend
 from services.training.compute.kernels.launch import Kernels
+from services.training.domain.hyperparameters import Hyperparameters
 from tests.unit.compute.emulated import EmulatedCupy, compiler
-from tests.unit.compute.fit_cases import FITS, FitCase
+from tests.unit.compute.fit_cases import FITS, OTHERS, FitCase, fit_other
 from tests.unit.compute.kernel_cases import PRECISIONS, Case, cases, product_error
 from tests.unit.compute.nvrtc import kernel_names
 
@@ -53,6 +54,14 @@ def test_a_fit_on_a_device_learns_what_one_on_the_host_learns(fit: FitCase, fold
     learned = [fit.run(Backend("cupy", cupy, Kernels(cupy))), fit.run(open_backend("numpy"))]
     assert cupy.replays == 2 * 6 - 1
     np.testing.assert_allclose(*map(fit.predictions, learned), atol=2e-4)
+
+
+@pytest.mark.parametrize("params", OTHERS, ids=lambda params: params.name)
+def test_other_algorithms_learn_the_same_on_a_device(params: Hyperparameters, folder: Path) -> None:
+    cupy = EmulatedCupy(folder)
+    learned = fit_other(params, Backend("cupy", cupy, Kernels(cupy)))
+    for name, array in fit_other(params, open_backend("numpy")).items():
+        np.testing.assert_allclose(learned[name], array, atol=1e-3, err_msg=name)
 
 
 FAULTS = {
