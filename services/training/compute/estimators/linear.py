@@ -18,7 +18,8 @@ from services.training.domain.hyperparameters import Linear
 
 # Above this, (d, d) float64 takes more memory and time than the conjugate gradients.
 WIDEST_DIRECT = 4096
-_BLOCK_ROWS = 16_384
+# Rows at a time: few enough that their float64 form stays in cache on the host, many enough to fill a device.
+_BLOCK_ROWS, _DEVICE_ROWS = 1024, 262_144
 
 Vector = npt.NDArray[np.float64]
 
@@ -99,28 +100,28 @@ class _System:
         self._train = train
         self._loop = loop
         self._backend = backend
+        self._most = _BLOCK_ROWS if backend.name == "numpy" else _DEVICE_ROWS
 
     def centre(self) -> None:
         """Sets `mean` of the features (d,) and `target_mean`, which all else needs."""
         features, targets = np.zeros(self.width), 0.0
         for x, y in self._rows():
-            features += x.sum(axis=0, dtype=np.float64)
+            # A product runs on BLAS, eight times as fast as a sum over rows.
+            features += np.ones(len(x), np.float32) @ x
             targets += float(y.sum(dtype=np.float64))
         self.mean, self.target_mean = features / len(self._train), targets / len(self._train)
 
     def accumulate(self, gram: bool) -> None:
         """Sets `products`, centred Xᵀ y (d,), and if asked `gram`, centred Xᵀ X (d, d), in one pass."""
-        zeros, to_host = self._backend.xp.zeros, self._backend.to_host
-        square, products = 0.0, zeros(self.width)
-        total = zeros((self.width, self.width)) if gram else None
-        for x, y in self._blocks():
-            square += float(y @ y)
-            products += x.T @ y
-            if total is not None:
-                total += x.T @ x
-        self._square, self.products = square, np.asarray(to_host(products))
-        if total is not None:
-            self.gram = np.asarray(to_host(total))
+        size = self.width + 1
+        total = self._backend.xp.zeros((size, size) if gram else size)
+        for rows in self._blocks():
+            total += rows.T @ (rows if gram else rows[:, -1])
+        found = np.asarray(self._backend.to_host(total))
+        last = found[-1] if gram else found
+        self.products, self._square = last[:-1].copy(), float(last[-1])
+        if gram:
+            self.gram = found[:-1, :-1].copy()
 
     def multiply(self, vector: Vector) -> Vector:
         """Centred Xᵀ X times `vector`."""
@@ -129,8 +130,8 @@ class _System:
             return product
         total = self._backend.xp.zeros(self.width)
         weights = self._backend.to_device(vector)
-        for x, _ in self._blocks():
-            total += x.T @ (x @ weights)
+        for rows in self._blocks():
+            total += rows[:, :-1].T @ (rows[:, :-1] @ weights)
         return np.asarray(self._backend.to_host(total))
 
     def loss(self, weights: Vector) -> float:
@@ -138,19 +139,21 @@ class _System:
         squares = self._square - 2 * (weights @ self.products) + weights @ self.multiply(weights)
         return max(0.0, float(squares)) / len(self._train)
 
-    def _blocks(self) -> Iterator[tuple[Array, Array]]:
-        """Centred float64 blocks of X and y, where the backend computes."""
+    def _blocks(self) -> Iterator[Array]:
+        """Centred float64 blocks of X with y in the last column; overwritten by the next."""
         to_device = self._backend.to_device
-        mean = to_device(self.mean)
+        mean = to_device(np.append(self.mean, self.target_mean))
+        room = self._backend.xp.empty((min(self._most, len(self._train)), self.width + 1))
         for features, targets in self._rows():
-            x = to_device(features).astype(np.float64)
-            x -= mean
-            yield x, to_device(targets.astype(np.float64)) - self.target_mean
+            rows = room[: len(features)]
+            rows[:, :-1], rows[:, -1] = to_device(features), to_device(targets)
+            rows -= mean
+            yield rows
         self.passes += 1
 
     def _rows(self) -> Iterator[tuple[Matrix, npt.NDArray[np.float32]]]:
         """Raises Stopped when the loop says so."""
-        for block in self._train.blocks(_BLOCK_ROWS):
+        for block in self._train.blocks(self._most):
             if self._loop.should_stop():
                 raise Stopped
             yield block
