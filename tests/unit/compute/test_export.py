@@ -12,7 +12,6 @@ from safetensors import safe_open
 
 from services.training.compute.backend import open_backend
 from services.training.compute.columns import CategoryColumn, NumericColumn
-from services.training.compute.errors import ComputeError
 from services.training.compute.export.onnx_file import input_names, onnx_file
 from services.training.compute.export.safetensors_file import safetensors_file
 from services.training.compute.model import TrainedModel, weights_sha256
@@ -20,15 +19,24 @@ from services.training.compute.preprocessing import Preprocessor
 from services.training.compute.table import take
 from services.training.compute.targets import ClassTarget, ValueTarget
 from services.training.compute.trainer import NullLoop, Problem, fit
-from services.training.domain.hyperparameters import Hyperparameters, KMeans, Linear, Logistic, Mlp
+from services.training.domain.hyperparameters import (
+    ALGORITHMS,
+    BoostedTrees,
+    Hyperparameters,
+    KMeans,
+    Linear,
+    Logistic,
+    Mlp,
+)
 from tests.unit.compute.exported import Awkward, run
 from tests.unit.compute.tables import text
 
 REAL = Mlp(hidden_sizes=(24, 17), max_epochs=8, ensemble_size=3)
 PLAIN = Mlp(hidden_sizes=(24, 17), max_epochs=8, ensemble_size=2, architecture="plain")
+TREES = BoostedTrees(n_estimators=25, learning_rate=0.3)
 CASES = [
-    *((params, target) for params in (Logistic(), REAL, PLAIN) for target in ("kind", "pair")),
-    *((params, "y") for params in (Linear(), REAL, PLAIN)),
+    *((params, target) for params in (Logistic(), REAL, PLAIN, TREES) for target in ("kind", "pair")),
+    *((params, "y") for params in (Linear(), REAL, PLAIN, TREES)),
 ]
 # All of them, and kinds by themselves.
 COLUMNS = [(), ("label", "fixed"), ("size",), ("two", "colour"), ("city",), ("label", "city", "size")]
@@ -121,11 +129,8 @@ def test_an_empty_text_that_training_saw_is_a_value() -> None:
     assert said.tolist() == [4, 6, 1]
 
 
-def test_an_algorithm_without_such_a_form_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = trained(Logistic(), "pair", ("size",))
-    monkeypatch.setattr(Logistic, "name", "unheard_of")
-    with pytest.raises(ComputeError, match="unheard_of cannot be exported"):
-        onnx_file(model)
+def test_every_algorithm_is_tried() -> None:
+    assert {params.name for params, _ in CASES} | {"kmeans"} == set(ALGORITHMS)
 
 
 @pytest.mark.parametrize(("params", "target"), [*CASES, (KMeans(clusters=3), "")], ids=named)

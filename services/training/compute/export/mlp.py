@@ -104,9 +104,7 @@ class _Networks:
         third = graph.add("Div", scaled, self._constant(3))
         square = graph.add("Add", graph.add("Mul", third, third), self._constant(1))
         clipped = graph.add("Div", scaled, graph.add("Sqrt", square))
-        marked = graph.constant(np.isin(at, self._inputs.marked), np.bool_)
-        missing = graph.add("And", cast(str, self._rows.missing), marked)
-        return graph.add("Where", missing, self._constant(0), clipped)
+        return graph.add("Where", self._rows.gaps(graph), self._constant(0), clipped)
 
     def _one_hot(self, position: int) -> str:
         """(n, width). The last row of the table is for no value, which is slot −1."""

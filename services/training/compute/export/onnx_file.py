@@ -24,8 +24,6 @@ from services.training.compute.export.rows import packed_rows
 from services.training.compute.model import TrainedModel, weights_sha256
 from services.training.compute.targets import ClassTarget, ValueTarget
 
-# Modules of this package; what each algorithm needs is imported when it is first used.
-BUILDERS = ("kmeans", "linear", "logistic", "mlp")
 OUTPUTS = ("label", "probabilities", "value")
 # A protobuf message cannot be larger than 2 GiB; room is left for the nodes.
 MOST_BYTES = 2**31 - 2**24
@@ -34,11 +32,9 @@ MOST_BYTES = 2**31 - 2**24
 def onnx_file(model: TrainedModel, labels: npt.NDArray[np.generic] | None = None) -> bytes:
     """The file's bytes. labels: what the classes are called, if not by their texts.
 
-    Raises ComputeError where an algorithm has no such form, or is too large for one.
+    Raises ComputeError for a model that is too large.
     """
     name = model.hyperparameters.name
-    if name not in BUILDERS:
-        raise ComputeError("format", f"{name} cannot be exported as ONNX")
     arrays = model.arrays()
     if sum(array.nbytes for array in arrays.values()) > MOST_BYTES:
         raise ComputeError(
@@ -47,6 +43,7 @@ def onnx_file(model: TrainedModel, labels: npt.NDArray[np.generic] | None = None
     inputs = input_names(model)
     graph = Graph({*inputs.values(), *OUTPUTS})
     rows = packed_rows(graph, model.preprocessor, inputs)
+    # The module of its name; what an algorithm needs is imported when it is first used.
     said = import_module(f"{__package__}.{name}").build(graph, rows, model)
     outputs = _outputs(graph, said, model, labels)
     facts = {"algorithm": name, "inputs": json.dumps(inputs), "weights_sha256": weights_sha256(arrays)}

@@ -25,14 +25,29 @@ class PackedRows:
     missing: str | None
     slots: Mapping[int, str]
 
+    @property
+    def positions(self) -> list[int]:
+        """Of the numbers, in packed rows."""
+        columns = self.preprocessor.columns
+        return [position for position, column in enumerate(columns) if isinstance(column, NumericColumn)]
+
+    @property
+    def _marked(self) -> list[bool]:
+        """Of each number, whether it has a mark where it is missing."""
+        return [c.indicator for c in self.preprocessor.columns if isinstance(c, NumericColumn)]
+
     def marks(self, graph: Graph) -> list[str]:
         """(n, marked) float32, 1 where a number that has a mark is missing; none without such numbers."""
-        columns = [c for c in self.preprocessor.columns if isinstance(c, NumericColumn)]
-        marked = [index for index, column in enumerate(columns) if column.indicator]
-        if not marked or self.missing is None:
+        marked = np.flatnonzero(self._marked)
+        if not marked.size or self.missing is None:
             return []
         chosen = graph.add("Gather", self.missing, graph.constant(marked, np.int64), axis=1)
         return [graph.cast(chosen, np.float32)]
+
+    def gaps(self, graph: Graph) -> str:
+        """(n, count) bool: where a packed row has NaN. Only where there are numbers."""
+        assert self.missing is not None
+        return graph.add("And", self.missing, graph.constant(self._marked, np.bool_))
 
     def expanded(self, graph: Graph) -> str:
         """(n, width) float32, as `Preprocessor.transform` gives it."""
