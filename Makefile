@@ -83,6 +83,10 @@ bench-large: setup ## A CSV of 6 GB trains within 2 GB of memory
 bench-compute: setup ## Training on one core, beside PyTorch, JAX, scikit-learn, pytabkit; their wheels are 3 GB
 	@$(PY) -m bench.compute
 
+.PHONY: bench-accuracy
+bench-accuracy: setup gateway/api.pb ## Sixteen real datasets through REST, beside RealMLP and boosted trees; takes hours
+	@$(PY) -m bench.accuracy
+
 .PHONY: bench-classical
 bench-classical: setup ## logistic, kmeans and linear on one core, beside scikit-learn
 	@$(PY) -m bench.classical
@@ -109,7 +113,7 @@ format: setup ## Format everything
 lock: setup ## Pin the newest versions that pyproject.toml allows
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--upgrade --extra dev pyproject.toml -o requirements/dev.lock
-	@for peers in bench bench-compute; do \
+	@for peers in bench bench-accuracy bench-compute; do \
 		$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 			--upgrade requirements/$$peers.in -o requirements/$$peers.lock || exit 1; done
 
