@@ -25,8 +25,8 @@ from services.training.compute.resume import fitting, misfit
 from services.training.compute.seeding import seed_centres
 from services.training.domain.hyperparameters import KMeans
 
-# Rows between two questions whether to stop.
-_BLOCK_ROWS = 65_536
+# Rows between two questions whether to stop; on a device, enough to fill it.
+_BLOCK_ROWS, _DEVICE_ROWS = 65_536, 262_144
 # Centres begin among so many rows, or so many for each of them; drawing from all would take a pass for each.
 _SEED_ROWS, _SEED_ROWS_EACH = 16_384, 32
 # Tell the streams that one seed gives apart.
@@ -176,7 +176,8 @@ class _Run:
         """Over all rows. Raises Stopped."""
         kernels, tally = self._backend.kernels, Tally.empty(*centres.shape)
         prepared = Centres(kernels, centres)
-        for x, _ in self._train.blocks(_BLOCK_ROWS):
+        most = _BLOCK_ROWS if self._backend.name == "numpy" else _DEVICE_ROWS
+        for x, _ in self._train.blocks(most):
             if self._loop.should_stop():
                 raise Stopped
             assign(kernels, self._backend.to_device(x), prepared, tally)

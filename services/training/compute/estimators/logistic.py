@@ -150,7 +150,8 @@ class _Objective:
         self._loop = loop
         self._backend = backend
         self._rows = len(train)
-        self._blocks = Blocks(train, backend, _BLOCK_ROWS)
+        most = _BLOCK_ROWS if backend.name == "numpy" else _TILE_ROWS[backend.name]
+        self._blocks = Blocks(train, backend, most)
         rows = min(len(train), _TILE_ROWS[backend.name])
         self._logits = backend.xp.empty((rows, train.classes), np.float32)
         self._losses = backend.xp.empty(rows, np.float32)

@@ -53,7 +53,7 @@ extern "C" __global__ void nearest(float* scores, const float* x, const float* c
 _HOST_SCORES, _DEVICE_SCORES = 1 << 14, 1 << 26
 _FEWEST_HOST_ROWS = 64
 # More rows than this in one float32 sum would cost it digits.
-_MOST_DEVICE_ROWS = 1 << 16
+_MOST_DEVICE_ROWS = 1 << 18
 
 
 class Centres:
