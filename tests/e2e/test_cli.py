@@ -72,6 +72,7 @@ def test_shows_for_people(environment: dict[str, str], model: str, tmp_path: Pat
         ("jobs", "list", "--state", "succeeded"),
         ("models", "list"),
         ("models", "get", model),
+        ("models", "explain", model),
         ("models", "export", model, "-o", str(tmp_path / "model.onnx")),
         ("ai", "status"),
         ("ai", "enhance", "--model", model),

@@ -53,6 +53,14 @@ def test_classes_of_a_mixed_table(rest: httpx.Client, algorithm: str) -> None:
     rows = [{"length": 0.9, "width": 0.9, "color": "red"}, {"length": 0.1, "color": "never seen"}]
     answer = rest.post(f"/v1/models/{job['model_id']}:predict", json={"rows": rows}).json()
     assert [one["value"] for one in answer["predictions"]] == ["rose", "tulip"]
+    matrix = model["test_confusion_matrix"]
+    assert matrix["classes"] == ["rose", "tulip"]
+    counts = np.array([row["counts"] for row in matrix["rows"]], int)
+    assert counts.trace() / counts.sum() == pytest.approx(job["test_metrics"]["accuracy"])
+    explanation = rest.get(f"/v1/models/{job['model_id']}:explain").json()
+    assert explanation["metric"] == "log_loss"
+    assert {one["feature"] for one in explanation["importances"]} == {"length", "width", "color"}
+    assert explanation["importances"][0]["mean"] > 0
 
 
 @pytest.mark.parametrize("algorithm", ["mlp", "linear"])

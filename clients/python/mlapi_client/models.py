@@ -41,6 +41,14 @@ class Models:
         answer = self._connection.call(self._stub.Predict, request, repeatable=True)
         return [from_prediction(prediction) for prediction in answer.predictions]
 
+    def explain(self, model_id: str) -> model_pb2.Explanation:
+        """Which columns the model's predictions rest on, the most important first.
+
+        Raises NotFound, and FailedPrecondition for a model of which that was not measured.
+        """
+        request = model_service_pb2.ExplainModelRequest(model_id=model_id)
+        return self._connection.call(self._stub.ExplainModel, request, repeatable=True)
+
     def export(self, model_id: str, path: str | os.PathLike[str], format: str | None = None) -> Path:
         """Writes the model, preprocessing included, to a file: all of it, or nothing. Answers its path.
 

@@ -31,10 +31,13 @@ from services.training.compute.targets import ClassTarget
 from services.training.compute.trainer import MEMORY_BUDGET, Fitted, Problem, fit
 from services.training.domain.dataset import ColumnType
 from services.training.domain.job import JobSpec, Source
-from services.training.domain.model import ExportFormat, Feature
+from services.training.domain.model import Explanation, ExportFormat, Feature, Importance
 
 # Beside compute's metadata: to compute, a point in time is a number.
 TIMESTAMPS = "timestamps"
+METHOD = "permutation_importance"
+# Of more classes the matrix is too large to be shown with every model.
+MOST_CONFUSED = 100
 
 
 class ComputeLearner:
@@ -116,6 +119,14 @@ class RestoredModel:
         self._timestamps = tuple(timestamps)
         self._kinds = {**_kinds(model), **_timestamps(model, timestamps)}
 
+    @property
+    def explanation(self) -> Explanation | None:
+        found = self._model.explanation
+        if found is None:
+            return None
+        importances = tuple(Importance(**vars(one)) for one in found.importances)
+        return Explanation(METHOD, found.metric, found.baseline, found.rows, importances)
+
     def predict(self, rows: Sequence[Mapping[str, object]]) -> list[Outcome]:
         try:
             table = rows_to_table(rows, self._kinds)
@@ -167,8 +178,16 @@ def _learned(model: compute_model.TrainedModel, fitted: Fitted, timestamps: Sequ
         warnings=model.warnings,
         validation_metrics=fitted.validation_metrics,
         test_metrics=fitted.test_metrics,
+        test_confusion=_confusion(fitted),
         samples=fitted.samples,
     )
+
+
+def _confusion(fitted: Fitted) -> tuple[tuple[int, ...], ...]:
+    found = fitted.test_confusion
+    if found is None or len(found) > MOST_CONFUSED:
+        return ()
+    return tuple(tuple(row) for row in found.tolist())
 
 
 def _features(model: compute_model.TrainedModel) -> list[Feature]:

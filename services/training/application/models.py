@@ -1,4 +1,4 @@
-"""Get, list, delete and predict with models."""
+"""Get, list, delete, explain and predict with models."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from threading import Lock
 
 from services.chassis.clock import Clock
-from services.chassis.errors import NotFound, invalid_fields
+from services.chassis.errors import FailedPrecondition, NotFound, invalid_fields
 from services.training.application import idempotency, paging
 from services.training.application.datasets import drop_unused_content
 from services.training.application.ports import Artifacts, InvalidRow, Learner, Outcome, Store, TrainedModel
-from services.training.domain.model import Model
+from services.training.domain.job import Task
+from services.training.domain.model import Explanation, Model
 
 MOST_ROWS = 10_000
 # Models kept ready to predict; restoring one costs a read of its weights.
@@ -70,6 +71,14 @@ class Models:
         except InvalidRow as bad:
             raise invalid_fields({f"rows[{bad.row}].{bad.column}": bad.problem}) from None
 
+    def explain(self, model_id: str) -> Explanation:
+        """Raises NotFound, and FailedPrecondition for a model of which nothing was measured."""
+        model = self.get(model_id)
+        found = self.trained(model_id).explanation
+        if found is None:
+            raise FailedPrecondition("MODEL_NOT_EXPLAINED", _why_not(model), model_id=model_id)
+        return found
+
     def trained(self, model_id: str) -> TrainedModel:
         """The model ready to be used; raises NotFound."""
         with self._lock:
@@ -85,3 +94,9 @@ class Models:
             while len(self._ready) > MODELS_IN_MEMORY:
                 self._ready.popitem(last=False)
         return trained
+
+
+def _why_not(model: Model) -> str:
+    if model.task is Task.CLUSTERING:
+        return "A model of clusters has no error that could be explained."
+    return "An earlier release trained this model, or it reads too many columns: train it anew, or on fewer."

@@ -226,4 +226,5 @@ def _model(job: Job, model_id: str, learned: Learned, now: datetime) -> Model:
         test_metrics=finite(learned.test_metrics),
         warnings=learned.warnings,
         create_time=now,
+        test_confusion=learned.test_confusion,
     )

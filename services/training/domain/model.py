@@ -27,8 +27,34 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class Importance:
+    """By how much the metric grows when the column `feature` is shuffled; standard_error is of the mean."""
+
+    feature: str
+    mean: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What each column is worth to a model, the most important first.
+
+    metric: what grows as predictions get worse. baseline: its value with no column shuffled, on `rows` rows.
+    """
+
+    method: str
+    metric: str
+    baseline: float
+    rows: int
+    importances: tuple[Importance, ...]
+
+
+@dataclass(frozen=True)
 class Model:
-    """A model. target_type: how classes were written in the target column."""
+    """A model. target_type: how classes were written in the target column.
+
+    test_confusion: for each true class, how many test rows were taken for each class; empty where unknown.
+    """
 
     model_id: str
     display_name: str
@@ -45,3 +71,4 @@ class Model:
     test_metrics: Mapping[str, float]
     warnings: tuple[str, ...]
     create_time: datetime
+    test_confusion: tuple[tuple[int, ...], ...] = ()

@@ -17,7 +17,7 @@ from services.training.application.export_model import ExportedModel
 from services.training.application.ports import Outcome
 from services.training.domain.dataset import ColumnType
 from services.training.domain.job import Task
-from services.training.domain.model import ExportFormat, Model
+from services.training.domain.model import Explanation, ExportFormat, Model
 
 TASK_NUMBERS = {
     Task.CLASSIFICATION: job_pb2.CLASSIFICATION,
@@ -57,6 +57,25 @@ def model(item: Model) -> model_pb2.Model:
         test_metrics=item.test_metrics,
         warnings=item.warnings,
         create_time=timestamp(item.create_time),
+        test_confusion_matrix=_confusion(item) if item.test_confusion else None,
+    )
+
+
+def _confusion(item: Model) -> model_pb2.ConfusionMatrix:
+    return model_pb2.ConfusionMatrix(
+        classes=[written(item.target_type, text) for text in item.classes],
+        rows=[model_pb2.ConfusionMatrix.Row(counts=counts) for counts in item.test_confusion],
+    )
+
+
+def explanation(item: Explanation) -> model_pb2.Explanation:
+    """An explanation on the wire."""
+    return model_pb2.Explanation(
+        method=item.method,
+        metric=item.metric,
+        baseline=item.baseline,
+        row_count=item.rows,
+        importances=[model_pb2.Importance(**vars(one)) for one in item.importances],
     )
 
 

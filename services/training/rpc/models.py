@@ -42,6 +42,9 @@ class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
         predictions = [mapping.prediction(outcome, model.target_type) for outcome in outcomes]
         return model_service_pb2.PredictResponse(predictions=predictions)
 
+    def ExplainModel(self, request: Any, context: Any) -> model_pb2.Explanation:
+        return mapping.explanation(self._models.explain(request.model_id))
+
     async def ExportModel(self, request: Any, context: Any) -> AsyncIterator[HttpBody]:
         format = mapping.export_format(request.format)
         file = await asyncio.to_thread(self._export, request.model_id, format)

@@ -60,6 +60,20 @@ EVENTS = [
     ),
 ]
 EXPORTED = (b"first, ", b"second")
+CONFUSION = model_pb2.ConfusionMatrix(
+    classes=["rose", "tulip"],
+    rows=[model_pb2.ConfusionMatrix.Row(counts=counts) for counts in ([31, 4], [0, 27])],
+)
+EXPLANATION = model_pb2.Explanation(
+    method="permutation_importance",
+    metric="log_loss",
+    baseline=0.25,
+    row_count=62,
+    importances=[
+        model_pb2.Importance(feature="length", mean=1.5, standard_error=0.125),
+        model_pb2.Importance(feature="width", mean=-0.002, standard_error=0.01),
+    ],
+)
 HISTORY = sorted([*POINTS, *EVENTS], key=lambda entry: entry.cursor)
 
 
@@ -163,6 +177,10 @@ class FakeApi(
         self._met("DeleteModel", request, context)
         return Empty()
 
+    def ExplainModel(self, request: Any, context: Any) -> model_pb2.Explanation:
+        self._met("ExplainModel", request, context)
+        return EXPLANATION
+
     def ExportModel(self, request: Any, context: Any) -> Iterator[HttpBody]:
         self._met("ExportModel", request, context)
         sha256 = self.stored_sha256 or hashlib.sha256(b"".join(EXPORTED)).hexdigest()
@@ -227,7 +245,7 @@ class FakeApi(
             model_pb2.Feature(name="flag", kind=model_pb2.Feature.NUMERIC),
             model_pb2.Feature(name="colour", kind=model_pb2.Feature.CATEGORICAL),
         ]
-        return model_pb2.Model(model_id=request.model_id, features=features)
+        return model_pb2.Model(model_id=request.model_id, features=features, test_confusion_matrix=CONFUSION)
 
     def Predict(self, request: Any, context: Any) -> model_service_pb2.PredictResponse:
         self._met("Predict", request, context)

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import click
 from mlapi.training.v1 import job_pb2, model_pb2
+from rich.table import Table
 
 from mlapi_client import display
 from mlapi_client.cli.session import Session, json_option, pass_session
 from mlapi_client.documents import to_document
 
 FORMATS = ("onnx", "safetensors")
+# Classes of a confusion matrix that a terminal has room for.
+_WIDEST_MATRIX = 8
 
 
 @click.group("models")
@@ -83,6 +86,23 @@ def export(session: Session, model_id: str, format: str | None, output: Path | N
 @click.argument("model_id")
 @json_option
 @pass_session
+def explain(session: Session, model_id: str) -> None:
+    """Show which columns a model's predictions rest on."""
+    found = session.client().models.explain(model_id)
+    if session.as_json:
+        session.answer(to_document(found))
+        return
+    table = display.table("column", f">{found.metric} grows by", ">standard error")
+    for one in found.importances:
+        table.add_row(one.feature, f"{one.mean:.4g}", f"{one.standard_error:.2g}")
+    display.console().print(table)
+    click.echo(f"{found.metric} {found.baseline:.4g} on {found.row_count} rows, with no column shuffled.")
+
+
+@command.command()
+@click.argument("model_id")
+@json_option
+@pass_session
 def delete(session: Session, model_id: str) -> None:
     """Delete a model and its weights."""
     session.client().models.delete(model_id)
@@ -109,6 +129,16 @@ def _show(model: model_pb2.Model) -> None:
         screen.print(f"warning    {warning}", style="yellow")
     screen.print()
     screen.print(display.metrics_table({"validation": model.validation_metrics, "test": model.test_metrics}))
+    if 0 < len(model.test_confusion_matrix.classes) <= _WIDEST_MATRIX:
+        screen.print()
+        screen.print(_confusion(model.test_confusion_matrix))
+
+
+def _confusion(matrix: model_pb2.ConfusionMatrix) -> Table:
+    made = display.table("test rows of", *(f">taken for {name}" for name in matrix.classes))
+    for name, row in zip(matrix.classes, matrix.rows, strict=True):
+        made.add_row(name, *map(str, row.counts))
+    return made
 
 
 def _task(model: model_pb2.Model) -> str:

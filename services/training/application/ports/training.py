@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 from services.training.domain.dataset import ColumnType
 from services.training.domain.history import JobEvent, MetricPoint
 from services.training.domain.job import Checkpoint, Device, JobSpec
-from services.training.domain.model import ExportFormat, Feature
+from services.training.domain.model import Explanation, ExportFormat, Feature
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,13 @@ class Loop(Protocol):
 
 
 class TrainedModel(Protocol):
-    """A model that can predict and be exported."""
+    """A model that can predict and be exported.
+
+    explanation: None where nothing was measured.
+    """
+
+    @property
+    def explanation(self) -> Explanation | None: ...
 
     def predict(self, rows: Sequence[Mapping[str, object]]) -> list[Outcome]:
         """One outcome for each row; raises InvalidRow."""
@@ -123,6 +129,7 @@ class Learned:
     warnings: tuple[str, ...] = ()
     validation_metrics: Mapping[str, float] = field(default_factory=dict)
     test_metrics: Mapping[str, float] = field(default_factory=dict)
+    test_confusion: tuple[tuple[int, ...], ...] = ()
 
 
 class Learner(Protocol):

@@ -64,6 +64,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The bytes that arrived do not have the announced SHA-256 or size. FAILED_PRECONDITION."""
     DEVICE_UNAVAILABLE: _ErrorReason.ValueType  # 37
     """No device of the kind that the job asks for is there. FAILED_PRECONDITION."""
+    MODEL_NOT_EXPLAINED: _ErrorReason.ValueType  # 38
+    """The model tells clusters, reads too many columns or is of an earlier release, so that it was never
+    measured what its columns are worth. FAILED_PRECONDITION.
+    """
     BODY_TOO_LARGE: _ErrorReason.ValueType  # 40
     """The request body is larger than the limit. INVALID_ARGUMENT over REST (HTTP 413), RESOURCE_EXHAUSTED over gRPC."""
     RATE_LIMITED: _ErrorReason.ValueType  # 41
@@ -148,6 +152,10 @@ UPLOAD_MISMATCH: ErrorReason.ValueType  # 36
 """The bytes that arrived do not have the announced SHA-256 or size. FAILED_PRECONDITION."""
 DEVICE_UNAVAILABLE: ErrorReason.ValueType  # 37
 """No device of the kind that the job asks for is there. FAILED_PRECONDITION."""
+MODEL_NOT_EXPLAINED: ErrorReason.ValueType  # 38
+"""The model tells clusters, reads too many columns or is of an earlier release, so that it was never
+measured what its columns are worth. FAILED_PRECONDITION.
+"""
 BODY_TOO_LARGE: ErrorReason.ValueType  # 40
 """The request body is larger than the limit. INVALID_ARGUMENT over REST (HTTP 413), RESOURCE_EXHAUSTED over gRPC."""
 RATE_LIMITED: ErrorReason.ValueType  # 41

@@ -277,8 +277,10 @@ class Job(_message.Message):
 
     @_builtins.property
     def validation_metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Output only. Measured on the validation part: `accuracy`, `log_loss`, `roc_auc`, `f1`; `rmse`, `mae`, `r2`;
-        `inertia` (sum of squared distances from each row to its centre, of standardised inputs), `silhouette`.
+        """Output only. Measured on the validation part: `accuracy`, `log_loss`, `roc_auc`, `f1`, `calibration_error`
+        (expected, of the most probable class, in 15 bins); `rmse`, `mae`, `r2`; `inertia` (sum of squared distances
+        from each row to its centre, of standardised inputs), `silhouette`. Probabilities are calibrated on the same
+        rows, which flatters their `log_loss` and `calibration_error` a little.
         """
 
     @_builtins.property

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from mlapi.training.v1 import job_pb2 as mlapi_dot_training_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmlapi/training/v1/model.proto\x12\x11mlapi.training.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bmlapi/training/v1/job.proto\"\xcb\x04\n\x05Model\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0e\n\x06job_id\x18\x03 \x01(\t\x12\x12\n\ndataset_id\x18\x04 \x01(\t\x12\x16\n\x0e\x64\x61taset_sha256\x18\x05 \x01(\t\x12\x11\n\talgorithm\x18\x06 \x01(\t\x12%\n\x04task\x18\x07 \x01(\x0e\x32\x17.mlapi.training.v1.Task\x12\x0e\n\x06target\x18\x08 \x01(\t\x12,\n\x08\x66\x65\x61tures\x18\t \x03(\x0b\x32\x1a.mlapi.training.v1.Feature\x12\x0f\n\x07\x63lasses\x18\n \x03(\t\x12\x16\n\x0eweights_sha256\x18\x0b \x01(\t\x12K\n\x12validation_metrics\x18\x0c \x03(\x0b\x32/.mlapi.training.v1.Model.ValidationMetricsEntry\x12?\n\x0ctest_metrics\x18\r \x03(\x0b\x32).mlapi.training.v1.Model.TestMetricsEntry\x12\x10\n\x08warnings\x18\x0e \x03(\t\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x38\n\x16ValidationMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x32\n\x10TestMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x82\x01\n\x07\x46\x65\x61ture\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.mlapi.training.v1.Feature.Kind\":\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0b\n\x07NUMERIC\x10\x01\x12\x0f\n\x0b\x43\x41TEGORICAL\x10\x02\"\xb2\x01\n\nPrediction\x12%\n\x05value\x18\x01 \x01(\x0b\x32\x16.google.protobuf.Value\x12G\n\rprobabilities\x18\x02 \x03(\x0b\x32\x30.mlapi.training.v1.Prediction.ProbabilitiesEntry\x1a\x34\n\x12ProbabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmlapi/training/v1/model.proto\x12\x11mlapi.training.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bmlapi/training/v1/job.proto\"\x8e\x05\n\x05Model\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0e\n\x06job_id\x18\x03 \x01(\t\x12\x12\n\ndataset_id\x18\x04 \x01(\t\x12\x16\n\x0e\x64\x61taset_sha256\x18\x05 \x01(\t\x12\x11\n\talgorithm\x18\x06 \x01(\t\x12%\n\x04task\x18\x07 \x01(\x0e\x32\x17.mlapi.training.v1.Task\x12\x0e\n\x06target\x18\x08 \x01(\t\x12,\n\x08\x66\x65\x61tures\x18\t \x03(\x0b\x32\x1a.mlapi.training.v1.Feature\x12\x0f\n\x07\x63lasses\x18\n \x03(\t\x12\x16\n\x0eweights_sha256\x18\x0b \x01(\t\x12K\n\x12validation_metrics\x18\x0c \x03(\x0b\x32/.mlapi.training.v1.Model.ValidationMetricsEntry\x12?\n\x0ctest_metrics\x18\r \x03(\x0b\x32).mlapi.training.v1.Model.TestMetricsEntry\x12\x10\n\x08warnings\x18\x0e \x03(\t\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x41\n\x15test_confusion_matrix\x18\x10 \x01(\x0b\x32\".mlapi.training.v1.ConfusionMatrix\x1a\x38\n\x16ValidationMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x32\n\x10TestMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"o\n\x0f\x43onfusionMatrix\x12\x0f\n\x07\x63lasses\x18\x01 \x03(\t\x12\x34\n\x04rows\x18\x02 \x03(\x0b\x32&.mlapi.training.v1.ConfusionMatrix.Row\x1a\x15\n\x03Row\x12\x0e\n\x06\x63ounts\x18\x01 \x03(\x03\"\x82\x01\n\x07\x46\x65\x61ture\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.mlapi.training.v1.Feature.Kind\":\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0b\n\x07NUMERIC\x10\x01\x12\x0f\n\x0b\x43\x41TEGORICAL\x10\x02\"\x86\x01\n\x0b\x45xplanation\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0e\n\x06metric\x18\x02 \x01(\t\x12\x10\n\x08\x62\x61seline\x18\x03 \x01(\x01\x12\x11\n\trow_count\x18\x04 \x01(\x03\x12\x32\n\x0bimportances\x18\x05 \x03(\x0b\x32\x1d.mlapi.training.v1.Importance\"C\n\nImportance\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\x0c\n\x04mean\x18\x02 \x01(\x01\x12\x16\n\x0estandard_error\x18\x03 \x01(\x01\"\xb2\x01\n\nPrediction\x12%\n\x05value\x18\x01 \x01(\x0b\x32\x16.google.protobuf.Value\x12G\n\rprobabilities\x18\x02 \x03(\x0b\x32\x30.mlapi.training.v1.Prediction.ProbabilitiesEntry\x1a\x34\n\x12ProbabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,17 +41,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTION_PROBABILITIESENTRY']._loaded_options = None
   _globals['_PREDICTION_PROBABILITIESENTRY']._serialized_options = b'8\001'
   _globals['_MODEL']._serialized_start=145
-  _globals['_MODEL']._serialized_end=732
-  _globals['_MODEL_VALIDATIONMETRICSENTRY']._serialized_start=624
-  _globals['_MODEL_VALIDATIONMETRICSENTRY']._serialized_end=680
-  _globals['_MODEL_TESTMETRICSENTRY']._serialized_start=682
-  _globals['_MODEL_TESTMETRICSENTRY']._serialized_end=732
-  _globals['_FEATURE']._serialized_start=735
-  _globals['_FEATURE']._serialized_end=865
-  _globals['_FEATURE_KIND']._serialized_start=807
-  _globals['_FEATURE_KIND']._serialized_end=865
-  _globals['_PREDICTION']._serialized_start=868
-  _globals['_PREDICTION']._serialized_end=1046
-  _globals['_PREDICTION_PROBABILITIESENTRY']._serialized_start=994
-  _globals['_PREDICTION_PROBABILITIESENTRY']._serialized_end=1046
+  _globals['_MODEL']._serialized_end=799
+  _globals['_MODEL_VALIDATIONMETRICSENTRY']._serialized_start=691
+  _globals['_MODEL_VALIDATIONMETRICSENTRY']._serialized_end=747
+  _globals['_MODEL_TESTMETRICSENTRY']._serialized_start=749
+  _globals['_MODEL_TESTMETRICSENTRY']._serialized_end=799
+  _globals['_CONFUSIONMATRIX']._serialized_start=801
+  _globals['_CONFUSIONMATRIX']._serialized_end=912
+  _globals['_CONFUSIONMATRIX_ROW']._serialized_start=891
+  _globals['_CONFUSIONMATRIX_ROW']._serialized_end=912
+  _globals['_FEATURE']._serialized_start=915
+  _globals['_FEATURE']._serialized_end=1045
+  _globals['_FEATURE_KIND']._serialized_start=987
+  _globals['_FEATURE_KIND']._serialized_end=1045
+  _globals['_EXPLANATION']._serialized_start=1048
+  _globals['_EXPLANATION']._serialized_end=1182
+  _globals['_IMPORTANCE']._serialized_start=1184
+  _globals['_IMPORTANCE']._serialized_end=1251
+  _globals['_PREDICTION']._serialized_start=1254
+  _globals['_PREDICTION']._serialized_end=1432
+  _globals['_PREDICTION_PROBABILITIESENTRY']._serialized_start=1380
+  _globals['_PREDICTION_PROBABILITIESENTRY']._serialized_end=1432
 # @@protoc_insertion_point(module_scope)

@@ -83,6 +83,7 @@ class Model(_message.Message):
     TEST_METRICS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    TEST_CONFUSION_MATRIX_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """Output only. Identifier."""
     display_name: _builtins.str
@@ -125,6 +126,12 @@ class Model(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. Time of creation."""
 
+    @_builtins.property
+    def test_confusion_matrix(self) -> Global___ConfusionMatrix:
+        """Output only. For which classes it took the test rows; absent for more than 100 classes, for regression and
+        clustering, and without test rows.
+        """
+
     def __init__(
         self,
         *,
@@ -143,14 +150,67 @@ class Model(_message.Message):
         test_metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        test_confusion_matrix: Global___ConfusionMatrix | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "test_confusion_matrix", b"test_confusion_matrix"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "classes", b"classes", "create_time", b"create_time", "dataset_id", b"dataset_id", "dataset_sha256", b"dataset_sha256", "display_name", b"display_name", "features", b"features", "job_id", b"job_id", "model_id", b"model_id", "target", b"target", "task", b"task", "test_metrics", b"test_metrics", "validation_metrics", b"validation_metrics", "warnings", b"warnings", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "classes", b"classes", "create_time", b"create_time", "dataset_id", b"dataset_id", "dataset_sha256", b"dataset_sha256", "display_name", b"display_name", "features", b"features", "job_id", b"job_id", "model_id", b"model_id", "target", b"target", "task", b"task", "test_confusion_matrix", b"test_confusion_matrix", "test_metrics", b"test_metrics", "validation_metrics", b"validation_metrics", "warnings", b"warnings", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class ConfusionMatrix(_message.Message):
+    """How often a model took a row of one class for each of the others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Row(_message.Message):
+        """The rows of one true class."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        COUNTS_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+            """How many were taken for each class, in the order of `classes`."""
+
+        def __init__(
+            self,
+            *,
+            counts: _abc.Iterable[_builtins.int] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CLASSES_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The model's `classes`."""
+
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConfusionMatrix.Row]:
+        """One for each true class, in the order of `classes`."""
+
+    def __init__(
+        self,
+        *,
+        classes: _abc.Iterable[_builtins.str] | None = ...,
+        rows: _abc.Iterable[Global___ConfusionMatrix.Row] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfusionMatrix: _TypeAlias = ConfusionMatrix  # noqa: Y015
 
 @_typing.final
 class Feature(_message.Message):
@@ -200,6 +260,82 @@ class Feature(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Feature: _TypeAlias = Feature  # noqa: Y015
+
+@_typing.final
+class Explanation(_message.Message):
+    """Which columns a model's predictions rest on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    IMPORTANCES_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """How it was found: `permutation_importance`. What a column says is shuffled among the rows, and the metric
+    measured again (L. Breiman, 2001). Of two columns that say the same, either may look unimportant.
+    """
+    metric: _builtins.str
+    """What grows as predictions get worse: `log_loss`; or `mse`, the mean squared error, in the target's units
+    squared.
+    """
+    baseline: _builtins.float
+    """The metric with no column shuffled."""
+    row_count: _builtins.int
+    """On how many rows: of the validation rows, or of the training rows where the job had no others."""
+    @_builtins.property
+    def importances(self) -> _containers.RepeatedCompositeFieldContainer[Global___Importance]:
+        """One for each column that the model reads, the most important first."""
+
+    def __init__(
+        self,
+        *,
+        method: _builtins.str = ...,
+        metric: _builtins.str = ...,
+        baseline: _builtins.float = ...,
+        row_count: _builtins.int = ...,
+        importances: _abc.Iterable[Global___Importance] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "importances", b"importances", "method", b"method", "metric", b"metric", "row_count", b"row_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
+
+@_typing.final
+class Importance(_message.Message):
+    """What one column is worth to a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    feature: _builtins.str
+    """Header of the column."""
+    mean: _builtins.float
+    """By how much the metric grows when the column is shuffled: the mean of several times. About 0, or below,
+    where the model makes no use of it.
+    """
+    standard_error: _builtins.float
+    """Standard error of that mean."""
+    def __init__(
+        self,
+        *,
+        feature: _builtins.str = ...,
+        mean: _builtins.float = ...,
+        standard_error: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature", b"feature", "mean", b"mean", "standard_error", b"standard_error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Importance: _TypeAlias = Importance  # noqa: Y015
 
 @_typing.final
 class Prediction(_message.Message):

@@ -63,6 +63,11 @@ class ModelServiceStub:
                 request_serializer=mlapi_dot_training_dot_v1_dot_model__service__pb2.ExportModelRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.ExplainModel = channel.unary_unary(
+                '/mlapi.training.v1.ModelService/ExplainModel',
+                request_serializer=mlapi_dot_training_dot_v1_dot_model__service__pb2.ExplainModelRequest.SerializeToString,
+                response_deserializer=mlapi_dot_training_dot_v1_dot_model__pb2.Explanation.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
@@ -109,6 +114,15 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainModel(self, request, context):
+        """Tells which columns a model's predictions rest on, as measured when it was trained. Returns NOT_FOUND if
+        the model does not exist and FAILED_PRECONDITION if nothing was measured: of clusters, of more than 1,000
+        columns, or by an earlier release.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -136,6 +150,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ExportModel,
                     request_deserializer=mlapi_dot_training_dot_v1_dot_model__service__pb2.ExportModelRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'ExplainModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainModel,
+                    request_deserializer=mlapi_dot_training_dot_v1_dot_model__service__pb2.ExplainModelRequest.FromString,
+                    response_serializer=mlapi_dot_training_dot_v1_dot_model__pb2.Explanation.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -274,6 +293,33 @@ class ModelService:
             '/mlapi.training.v1.ModelService/ExportModel',
             mlapi_dot_training_dot_v1_dot_model__service__pb2.ExportModelRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlapi.training.v1.ModelService/ExplainModel',
+            mlapi_dot_training_dot_v1_dot_model__service__pb2.ExplainModelRequest.SerializeToString,
+            mlapi_dot_training_dot_v1_dot_model__pb2.Explanation.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,11 @@ class ModelServiceStub:
     `content-disposition` proposes a file name; `x-checksum-sha256`, in lower-case hex, and `x-total-length`
     tell whether all of it has come.
     """
+    ExplainModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ExplainModelRequest, _model_pb2.Explanation]
+    """Tells which columns a model's predictions rest on, as measured when it was trained. Returns NOT_FOUND if
+    the model does not exist and FAILED_PRECONDITION if nothing was measured: of clusters, of more than 1,000
+    columns, or by an earlier release.
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -75,6 +80,11 @@ class ModelServiceAsyncStub(ModelServiceStub):
     does not have. The file comes in parts of at most 1 MiB. Initial metadata, which over REST are headers:
     `content-disposition` proposes a file name; `x-checksum-sha256`, in lower-case hex, and `x-total-length`
     tell whether all of it has come.
+    """
+    ExplainModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ExplainModelRequest, _model_pb2.Explanation]  # type: ignore[assignment]
+    """Tells which columns a model's predictions rest on, as measured when it was trained. Returns NOT_FOUND if
+    the model does not exist and FAILED_PRECONDITION if nothing was measured: of clusters, of more than 1,000
+    columns, or by an earlier release.
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -125,6 +135,17 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         does not have. The file comes in parts of at most 1 MiB. Initial metadata, which over REST are headers:
         `content-disposition` proposes a file name; `x-checksum-sha256`, in lower-case hex, and `x-total-length`
         tell whether all of it has come.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainModel(
+        self,
+        request: _model_service_pb2.ExplainModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.Explanation, _abc.Awaitable[_model_pb2.Explanation]]:
+        """Tells which columns a model's predictions rest on, as measured when it was trained. Returns NOT_FOUND if
+        the model does not exist and FAILED_PRECONDITION if nothing was measured: of clusters, of more than 1,000
+        columns, or by an earlier release.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
