@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,7 @@ _VERSIONS = ("torch", "jax", "scikit-learn", "pytabkit")
 def main() -> int:
     """0 when every bar that was measured is reached."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers end too
     python = options.python or installed()
     wanted = [name for names in PEERS.values() for name in names]
     wanted = options.peers.split(",") if options.peers else wanted
