@@ -19,6 +19,7 @@ PARTS = ("train", "validation", "test")
 ROWS_A_CALL = 500
 # What a job is sent, by the name in the table.
 CONTENDERS: Mapping[str, Mapping[str, Any]] = {"mlp": {"mlp": {}}, "platform": {}}
+ALGORITHMS = ("mlp", "logistic", "linear", "kmeans", "boosted_trees")
 
 
 def train_and_predict(rest: httpx.Client, folder: Path, contender: str) -> dict[str, Any]:
@@ -27,8 +28,6 @@ def train_and_predict(rest: httpx.Client, folder: Path, contender: str) -> dict[
     Raises RuntimeError when the job fails, httpx.HTTPStatusError when a call does.
     """
     meta = json.loads((folder / "meta.json").read_text())
-    for part in PARTS:
-        upload(rest, f"{meta['name']}-{part}", folder / f"{part}.csv")
     job = train(rest, meta, contender)
     rows, answers = test_rows(folder, meta)
     said = list(predict(rest, job["model_id"], rows))
@@ -36,23 +35,38 @@ def train_and_predict(rest: httpx.Client, folder: Path, contender: str) -> dict[
     return {**found, "seconds": job["usage"]["wall_seconds"], "job": json.dumps(job)}
 
 
-def upload(rest: httpx.Client, name: str, path: Path) -> None:
-    """One part as a dataset."""
+def upload(rest: httpx.Client, folder: Path) -> None:
+    """Each part as a dataset."""
     headers = {"content-type": "text/csv"}
-    rest.post(f"/v1/datasets/{name}:upload", content=path.read_bytes(), headers=headers).raise_for_status()
+    for part in PARTS:
+        url, content = f"/v1/datasets/{folder.name}-{part}:upload", (folder / f"{part}.csv").read_bytes()
+        rest.post(url, content=content, headers=headers).raise_for_status()
+
+
+def same_job(rest: httpx.Client, folder: Path) -> bool:
+    """Whether the platform chooses what the other contender asks for; it is that job then, bit by bit."""
+    meta = json.loads((folder / "meta.json").read_text())
+    asked = [{**body(meta, contender), "validate_only": True} for contender in CONTENDERS]
+    jobs = [rest.post("/v1/jobs", json=one).raise_for_status().json() for one in asked]
+    mlp, chosen = ({name: job[name] for name in ALGORITHMS if name in job} for job in jobs)
+    return bool(mlp) and mlp == chosen
+
+
+def body(meta: Mapping[str, Any], contender: str) -> dict[str, Any]:
+    """What asks for a job."""
+    name = meta["name"]
+    ids = {"dataset_id": f"{name}-train"} | {f"{part}_dataset_id": f"{name}-{part}" for part in PARTS[1:]}
+    return {**ids, "target": meta["target"], "task": meta["task"].upper(), **CONTENDERS[contender]}
 
 
 def train(rest: httpx.Client, meta: Mapping[str, Any], contender: str) -> dict[str, Any]:
     """The job when it has succeeded."""
-    name = meta["name"]
-    ids = {"dataset_id": f"{name}-train"} | {f"{part}_dataset_id": f"{name}-{part}" for part in PARTS[1:]}
-    body = {**ids, "target": meta["target"], "task": meta["task"].upper(), **CONTENDERS[contender]}
-    job = rest.post("/v1/jobs", json=body).raise_for_status().json()
+    job = rest.post("/v1/jobs", json=body(meta, contender)).raise_for_status().json()
     while job["state"] not in ENDED:
         time.sleep(1)
         job = rest.get(f"/v1/jobs/{job['job_id']}").raise_for_status().json()
     if job["state"] != "SUCCEEDED":
-        raise RuntimeError(f"{name}, {contender}: {job['state']}: {job.get('error')}")
+        raise RuntimeError(f"{meta['name']}, {contender}: {job['state']}: {job.get('error')}")
     return dict(job)
 
 
@@ -71,8 +85,8 @@ def test_rows(folder: Path, meta: Mapping[str, Any]) -> tuple[list[dict[str, Any
 def predict(rest: httpx.Client, model: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """A prediction for each row."""
     for first in range(0, len(rows), ROWS_A_CALL):
-        body = {"rows": rows[first : first + ROWS_A_CALL]}
-        answer = rest.post(f"/v1/models/{model}:predict", json=body).raise_for_status()
+        some = {"rows": rows[first : first + ROWS_A_CALL]}
+        answer = rest.post(f"/v1/models/{model}:predict", json=some).raise_for_status()
         yield from answer.json()["predictions"]
 
 
