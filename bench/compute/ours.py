@@ -38,7 +38,7 @@ class _Told(NullLoop):
 def train(case: Case, x: Any, y: Any, turns: Turns) -> None:
     endless = {"max_epochs": _ENDLESS, "early_stopping_patience": _ENDLESS}
     shape = {"hidden_sizes": case.hidden, "batch_size": BATCH, "ensemble_size": case.members}
-    params = Mlp(**shape, **endless, **_RECIPES[case.recipe]).for_task("classification")
+    params = Mlp(**shape, **endless, **_RECIPES[case.recipe])
     parts = [
         Samples(x[rows], y[rows], case.classes) for rows in (slice(0, case.rows), slice(case.rows, None))
     ]

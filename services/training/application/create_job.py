@@ -138,7 +138,7 @@ def _spec(tx: Transaction, request: JobRequest, device: Device) -> JobSpec:
     if target:
         _check_target(target, task, len(content.columns))
     _check_task(task, asked)
-    params = asked.for_task(task)
+    params = asked.settled(task, content.row_count)
     if start and start.algorithm != params.name:
         problem = f"is a model of {start.algorithm}, and this job trains {params.name}"
         raise invalid_fields({"warm_start_model_id": problem})

@@ -55,8 +55,8 @@ class _Hyperparameters:
                     found[item.name] = problem
         return found
 
-    def for_task(self, task: str) -> Self:
-        """With everything that stands for "the usual" replaced by what that is for `task`."""
+    def settled(self, task: str, rows: int) -> Self:
+        """With all that stands for "the usual" replaced by what that is for `task` and so many rows."""
         return self
 
 
@@ -90,7 +90,8 @@ class Mlp(_Hyperparameters):
     """Multi-layer perceptrons, by mini-batch AdamW; the best epoch on the validation split counts.
 
     `ensemble_size` networks are trained at once and their predictions averaged. A learning rate of 0 stands
-    for the architecture's own, which `for_task` puts in its place.
+    for the architecture's own, and 0 epochs for 256, or fewer where there are many rows; `settled` puts them
+    in their places.
 
     architecture: `real_mlp` follows D. Holzmüller et al., "Better by Default", NeurIPS 2024, whose defaults
     these are; `plain` is ReLU layers and nothing else. precision: of matrix products on a device.
@@ -99,7 +100,7 @@ class Mlp(_Hyperparameters):
     name: ClassVar[str] = "mlp"
     tasks: ClassVar[tuple[str, ...]] = ("classification", "regression")
     hidden_sizes: tuple[int, ...] = _bounded((256, 256, 256), 1, 65_536)
-    max_epochs: int = _bounded(256, 1, 100_000)
+    max_epochs: int = _bounded(0, 0, 100_000)
     batch_size: int = _bounded(256, 1, 1_048_576)
     learning_rate: float = _bounded(0.0, 0, 10)
     weight_decay: float = _bounded(2e-2, 0, 100)
@@ -116,12 +117,16 @@ class Mlp(_Hyperparameters):
             found["hidden_sizes"] = f"at most 32 layers, got {len(self.hidden_sizes)}"
         return found
 
-    def for_task(self, task: str) -> Mlp:
-        if self.learning_rate:
-            return self
-        return replace(self, learning_rate=_MLP_RATES[self.architecture, task])
+    def settled(self, task: str, rows: int) -> Mlp:
+        rate = self.learning_rate or _MLP_RATES[self.architecture, task]
+        epochs = self.max_epochs or max(
+            _FEWEST_EPOCHS, min(_EPOCHS, _EPOCHS * _ROWS_OF_ALL_EPOCHS // max(rows, 1))
+        )
+        return replace(self, learning_rate=rate, max_epochs=epochs)
 
 
+# Beyond so many rows there are fewer epochs, so that a network reads about as many rows in all.
+_EPOCHS, _FEWEST_EPOCHS, _ROWS_OF_ALL_EPOCHS = 256, 10, 50_000
 _MLP_RATES: Mapping[tuple[str, str], float] = {
     ("real_mlp", "classification"): 0.04,
     ("real_mlp", "regression"): 0.2,

@@ -40,7 +40,7 @@ class FitCase:
         run = {"max_epochs": epochs, "early_stopping_patience": epochs}
         kind = {"architecture": self.architecture, "precision": self.precision}
         params = Mlp(**sizes, **run, **kind, dropout=self.dropout)
-        return MlpEstimator(params.for_task("classification" if self.classes else "regression"), self.classes)
+        return MlpEstimator(params, self.classes)
 
     def _samples(self, rows: int, seed: int) -> Samples:
         random = np.random.default_rng([3, seed])

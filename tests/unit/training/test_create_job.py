@@ -19,7 +19,7 @@ from services.training.domain.job import Device, Job, JobState, Source, Task
 from tests.unit.training.samples import NOW, column, content, dataset, model
 
 Create: TypeAlias = Callable[..., Job]
-DEFAULTS = Mlp(learning_rate=0.04)
+DEFAULTS = Mlp(learning_rate=0.04, max_epochs=256)
 GOOD = JobRequest("table", "kind")
 NAN = float("nan")
 
@@ -98,7 +98,7 @@ def test_the_task_is_found_from_the_target(
         ({"hyperparameters": Mlp(hidden_sizes=(8, 0))}, "mlp.hidden_sizes"),
         ({"hyperparameters": Mlp(hidden_sizes=(8,) * 33)}, "mlp.hidden_sizes"),
         ({"hyperparameters": Mlp(learning_rate=float("inf"))}, "mlp.learning_rate"),
-        ({"hyperparameters": Mlp(max_epochs=0)}, "mlp.max_epochs"),
+        ({"hyperparameters": Mlp(max_epochs=-1)}, "mlp.max_epochs"),
         ({"target": "y", "hyperparameters": Logistic()}, "logistic"),
         ({"target": ""}, "target"),
         ({"target": "", "hyperparameters": Logistic()}, "target"),
@@ -172,6 +172,12 @@ def test_every_dataset_has_to_be_there_and_to_hold_something(create: CreateJob, 
     with pytest.raises(FailedPrecondition) as empty:
         create(replace(GOOD, **empty_one))
     assert empty.value.reason == "DATASET_EMPTY"
+
+
+@pytest.mark.parametrize(("rows", "epochs"), [(100, 256), (50_000, 256), (200_000, 64), (10**9, 10)])
+def test_many_rows_mean_fewer_epochs_unless_they_are_asked_for(rows: int, epochs: int) -> None:
+    assert Mlp().settled("regression", rows) == Mlp(learning_rate=0.2, max_epochs=epochs)
+    assert Mlp(max_epochs=77).settled("regression", rows).max_epochs == 77
 
 
 def test_validate_only_checks_everything_and_creates_nothing(create: CreateJob, store: SqlStore) -> None:

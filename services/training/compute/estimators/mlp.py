@@ -33,7 +33,7 @@ class MlpEstimator:
 
     def __init__(self, params: Mlp, classes: int, candidates: tuple[Candidate, ...] = ()) -> None:
         """candidates: networks that need not be alike, in place of `ensemble_size` members that are."""
-        self._params = params.for_task("classification" if classes else "regression")
+        self._params = params
         self._classes = classes
         self._candidates = candidates
 
@@ -51,12 +51,13 @@ class MlpEstimator:
         start: Arrays | None = None,
     ) -> Outcome:
         """See Estimator. Raises ComputeError when the loss is no number from the first epoch on."""
-        backend = backend.at(self._params.precision)
+        params = self._params.settled("classification" if self._classes else "regression", len(train))
+        backend = backend.at(params.precision)
         inputs = Inputs.restore(start) if start else Inputs.fit(train)
         layout = self.layout(inputs)
-        members = self._candidates or ensemble(self._params, seed)
+        members = self._candidates or ensemble(params, seed)
         weights = start["parameters"] if start else first_parameters(layout, members, train, inputs)
-        run = Run(self._params, layout, inputs, members, train, seed, backend, weights=weights)
+        run = Run(params, layout, inputs, members, train, seed, backend, weights=weights)
         if resume is not None:
             run.restore(resume)
         before = run.seen
@@ -73,7 +74,7 @@ class MlpEstimator:
 
     def _train(self, run: Run, judge: Judge | None, loop: Loop) -> None:
         """Runs to the end; raises Stopped."""
-        epochs, loss = self._params.max_epochs, 0.0
+        epochs, loss = run.epochs, 0.0
         while run.epoch < epochs and isfinite(loss) and not run.best.waited_out:
             loss = run.finish_epoch(loop)
             metrics = {"train_loss": loss, "learning_rate": run.learning_rate}

@@ -88,6 +88,11 @@ class Run:
         self._go_on = repeated(backend, self._step) if self._batches.ready else self._step
 
     @property
+    def epochs(self) -> int:
+        """As many as there are at the most."""
+        return self._params.max_epochs
+
+    @property
     def seen(self) -> int:
         """Training rows processed, those before a checkpoint included."""
         return self.epoch * self._epoch_rows + self._batches.passed(self.batch)
