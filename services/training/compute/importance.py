@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from services.training.compute.estimators.base import Matrix, Samples
 from services.training.compute.explanation import Explanation, Importance, Metric
-from services.training.compute.metrics import mean_log_loss
+from services.training.compute.metrics import log_losses
 from services.training.compute.model import TrainedModel
 from services.training.compute.preprocessing import Preprocessor
 from services.training.compute.table import FloatArray, IntArray
@@ -48,11 +48,11 @@ def explain(
     random = np.random.default_rng(seed)
     rows = _some_rows(len(samples), columns, random)
     features, targets = samples.taken(rows)
-    metric, loss = _loss(model, targets)
+    metric, losses = _losses(model, targets)
     orders = np.array([random.permutation(len(rows)) for _ in range(REPEATS)])
     places = column_places(model.preprocessor, features.shape[1])
-    baseline = loss(features)
-    found = shuffled(loss, features, places, orders, go_on) - baseline
+    baseline = float(losses(features).mean())
+    found = shuffled(losses, features, places, orders, go_on) - baseline
     errors = found.std(axis=1, ddof=1) / sqrt(REPEATS)
     triples = zip(model.preprocessor.names, found.mean(axis=1).tolist(), errors.tolist(), strict=True)
     importances = sorted((Importance(*one) for one in triples), key=lambda one: -one.mean)
@@ -60,24 +60,26 @@ def explain(
 
 
 def shuffled(
-    loss: Callable[[Matrix], float],
+    losses: Callable[[Matrix], FloatArray],
     features: Matrix,
     places: Sequence[slice],
     orders: IntArray,
     go_on: Callable[[], None],
 ) -> FloatArray:
-    """The loss with one column shuffled: (columns, repeats).
+    """The mean loss with one column shuffled: (columns, repeats).
 
-    features: (n, d). places: what of a row each column takes. orders: (repeats, n), permutations of the rows,
-    the same for every column.
+    losses: of rows (repeats · n, d), which are the n again and again, one number each. features: (n, d).
+    places: what of a row each column takes. orders: (repeats, n), permutations of the rows, the same for
+    every column.
     """
-    found, changed = np.empty((len(places), len(orders))), features.copy()
+    found, changed = np.empty((len(places), len(orders))), np.stack([features] * len(orders))
     for column, place in enumerate(places):
         go_on()
-        for repeat, order in enumerate(orders):
-            changed[:, place] = features[order, place]
-            found[column, repeat] = loss(changed)
-        changed[:, place] = features[:, place]
+        changed[:, :, place] = features[:, place][orders]
+        # All repeats at once: some models take long to get ready.
+        said = losses(changed.reshape(-1, features.shape[1]))
+        found[column] = said.reshape(orders.shape).mean(axis=1)
+        changed[:, :, place] = features[:, place]
     return found
 
 
@@ -93,8 +95,13 @@ def _some_rows(there: int, columns: int, random: np.random.Generator) -> IntArra
     return np.sort(random.choice(there, most, replace=False, shuffle=False))
 
 
-def _loss(model: TrainedModel, targets: npt.NDArray[Any]) -> tuple[Metric, Callable[[Matrix], float]]:
+def _losses(model: TrainedModel, targets: npt.NDArray[Any]) -> tuple[Metric, Callable[[Matrix], FloatArray]]:
+    """What each of the rows costs, which are those of the targets again and again."""
     if not isinstance(model.target, ValueTarget):
-        return "log_loss", lambda features: mean_log_loss(targets, model.outputs(features))
+        return "log_loss", lambda rows: log_losses(_again(targets, rows), model.outputs(rows))
     truth = model.target.decode(targets)
-    return "mse", lambda features: float(np.mean((model.outputs(features) - truth) ** 2))
+    return "mse", lambda rows: (model.outputs(rows) - _again(truth, rows)) ** 2
+
+
+def _again(targets: npt.NDArray[Any], rows: Matrix) -> npt.NDArray[Any]:
+    return np.tile(targets, len(rows) // len(targets))

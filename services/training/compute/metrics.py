@@ -40,7 +40,7 @@ class ClassificationScore:
         """Takes the next rows."""
         predicted = probabilities.argmax(axis=1)
         self._rows += len(truth)
-        self._loss += _losses(truth, probabilities)
+        self._loss += float(log_losses(truth, probabilities).sum())
         np.add.at(self.confusion, (truth, predicted), 1)
         self._calibration.add(probabilities.max(axis=1), truth == predicted)
         self._curves.add(truth, probabilities)
@@ -114,14 +114,11 @@ def regression_metrics(truth: FloatArray, predicted: FloatArray) -> dict[str, fl
     return score.metrics()
 
 
-def mean_log_loss(truth: IntArray, probabilities: FloatArray) -> float:
-    """log_loss alone, as `classification_metrics` has it; of one row or more."""
-    return _losses(truth, probabilities) / len(truth)
-
-
-def _losses(truth: IntArray, probabilities: FloatArray) -> float:
+def log_losses(truth: IntArray, probabilities: FloatArray) -> npt.NDArray[np.float64]:
+    """(n,): what each row adds to log_loss, as `classification_metrics` has it."""
     picked = probabilities[np.arange(len(truth)), truth].astype(np.float64)
-    return float(-np.log(np.maximum(picked, np.finfo(np.float32).eps)).sum())
+    losses: npt.NDArray[np.float64] = -np.log(np.maximum(picked, np.finfo(np.float32).eps))
+    return losses
 
 
 class _Calibration:

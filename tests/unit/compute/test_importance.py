@@ -17,7 +17,14 @@ from services.training.compute.importance import column_places, explain, shuffle
 from services.training.compute.model import TrainedModel
 from services.training.compute.table import Categories, Column, Table
 from services.training.compute.trainer import NullLoop, Problem, fit
-from services.training.domain.hyperparameters import KMeans, Linear, Logistic, Mlp
+from services.training.domain.hyperparameters import (
+    BoostedTrees,
+    Hyperparameters,
+    KMeans,
+    Linear,
+    Logistic,
+    Mlp,
+)
 from tests.unit.compute.tables import Recorder, bundled
 
 NUMPY = open_backend("numpy")
@@ -73,12 +80,16 @@ def test_it_agrees_with_scikit_learn(task: str, params: Logistic | Linear) -> No
     )
     orders = shuffles_of_scikit_learn(len(features), 4, 3)
     places = column_places(model.preprocessor, features.shape[1])
-    found = shuffled(loss, features, places, orders, lambda: None) - loss(features)
+
+    def losses(rows: np.ndarray) -> np.ndarray:
+        return np.repeat([loss(part) for part in np.split(rows, 4)], len(features))
+
+    found = shuffled(losses, features, places, orders, lambda: None) - loss(features)
     np.testing.assert_allclose(found, oracle.importances, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("params", [Logistic(), QUICK])
-def test_a_column_counts_as_much_as_the_model_uses_it(params: Logistic | Mlp) -> None:
+@pytest.mark.parametrize("params", [Logistic(), QUICK, BoostedTrees()], ids=lambda params: params.name)
+def test_a_column_counts_as_much_as_the_model_uses_it(params: Hyperparameters) -> None:
     """A category's outputs and a number's mark move with it, in packed rows as in others."""
     model = fitted(Problem("classification", "y", params), mixed())
     explanation = model.explanation
@@ -97,9 +108,9 @@ def test_all_that_a_column_became_is_shuffled_together() -> None:
     features = model.preprocessor.transform(mixed(50))
     seen: list[np.ndarray] = []
 
-    def remember(rows: np.ndarray) -> float:
+    def remember(rows: np.ndarray) -> np.ndarray:
         seen.append(rows.copy())
-        return 0.0
+        return np.zeros(len(rows))
 
     order = np.random.default_rng(0).permutation(50)
     shuffled(remember, features, column_places(model.preprocessor, 6), order[None], lambda: None)
