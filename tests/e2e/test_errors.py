@@ -30,7 +30,7 @@ BAD_JSON: list[tuple[str | bytes, str]] = [
     (job(mlp={"epohcs": 5}), "mlp.epohcs"),
     (job(mlp={"max_epochs": "many"}), "mlp.max_epochs"),
     (job(mlp={"max_epochs": 1.5}), "mlp.max_epochs"),
-    (job(mlp={"max_epochs": 0}), "mlp.max_epochs"),
+    (job(mlp={"max_epochs": -1}), "mlp.max_epochs"),
     (job(mlp={"max_epochs": 10**12}), "mlp.max_epochs"),
     (job(mlp={"dropout": "NaN"}), "mlp.dropout"),
     ('{"dataset_id":"target-practice","target":"kind","mlp":{"dropout":NaN}}', ""),

@@ -150,7 +150,7 @@ def the_worker(job_id: str) -> psutil.Process:
 
 def training(service: Service, job_id: str, attempt: int = 1) -> psutil.Process:
     """The job's worker, stopped in the middle of its training: it goes on at SIGCONT."""
-    until(lambda: service.get(job_id).attempt == attempt and service.get(job_id).progress > 0, 20)
+    until(lambda: service.get(job_id).attempt == attempt and service.get(job_id).progress > 0, 90)
     worker = the_worker(job_id)
     worker.send_signal(signal.SIGSTOP)
     assert service.get(job_id).state == State.RUNNING
@@ -203,7 +203,8 @@ def test_cancelled_means_that_the_process_is_gone(service: Service) -> None:
     """One does not listen: a stopped process takes no signal but SIGKILL. The last has no process yet."""
     listening, deaf, _, waiting = jobs = [service.create("flowers", mlp=ENDLESS) for _ in range(SLOTS + 1)]
     # One that is stopped may hold the lock of the store, and nothing would start any more.
-    until(lambda: all(service.get(job_id).attempt for job_id in jobs[:SLOTS]), 20)
+    # All of them train before one is stopped: the first to train here may have to compile first.
+    until(lambda: all(service.get(job_id).progress for job_id in jobs[:SLOTS]), 90)
     processes = {job_id: training(service, job_id) for job_id in (listening, deaf)}
     processes[listening].send_signal(signal.SIGCONT)
     began = time.monotonic()

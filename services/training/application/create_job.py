@@ -252,10 +252,12 @@ def _part(tx: Transaction, field: str, dataset_id: str, train: Content) -> Sourc
         return None
     source, content = _content(tx, dataset_id)
     for wanted in train.columns:
-        column = content.column(wanted.column.name)
-        if column is None:
+        found = content.profiled(wanted.column.name)
+        if found is None:
             raise invalid_fields({field: f"has no column {wanted.column.name!r}, which {field[:-11]} needs"})
-        if column.type.is_numeric != wanted.column.type.is_numeric:
+        column = found.column
+        # A column without a value has no type of its own; a small part may well have one.
+        if found.profile.count and column.type.is_numeric != wanted.column.type.is_numeric:
             problem = (
                 f"its column {column.name!r} is {column.type}, and {wanted.column.type} in the training data"
             )

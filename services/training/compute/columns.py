@@ -165,11 +165,16 @@ def restore_column(
 
 def _numeric(name: str, column: Column) -> npt.NDArray[np.float64]:
     if isinstance(column, Categories):
-        raise ComputeError(name, "holds text, but held numbers in training")
+        if (column.codes >= 0).any():
+            raise ComputeError(name, "holds text, but held numbers in training")
+        return np.full(len(column), np.nan)
     return np.asarray(column, np.float64)
 
 
 def _categorical(name: str, column: Column) -> Categories:
-    if not isinstance(column, Categories):
+    """A column without a value has no kind of its own."""
+    if isinstance(column, Categories):
+        return column
+    if not np.isnan(column).all():
         raise ComputeError(name, "holds numbers, but held text in training")
-    return column
+    return Categories(np.full(len(column), -1, np.int32), ())

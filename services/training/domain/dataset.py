@@ -116,7 +116,12 @@ class Content:
 
     def column(self, name: str) -> Column | None:
         """The column of that name, or None."""
-        return next((item.column for item in self.columns if item.column.name == name), None)
+        found = self.profiled(name)
+        return found.column if found else None
+
+    def profiled(self, name: str) -> ProfiledColumn | None:
+        """The column of that name with its profile, or None."""
+        return next((item for item in self.columns if item.column.name == name), None)
 
 
 class BadContent(Exception):

@@ -183,3 +183,19 @@ def test_validation_rows_may_lack_a_class(params: Hyperparameters) -> None:
     fitted = run(replace(whole("classification", params), validation_fraction=0.15), train, validation)
     assert fitted.validation_metrics["accuracy"] > 0.8
     assert "roc_auc" not in fitted.validation_metrics
+
+
+def test_a_part_where_a_column_has_no_value_has_no_kind_of_its_own() -> None:
+    """A file reader takes an empty column for numbers; what is one in the training rows decides."""
+    train = {
+        "town": Categories(np.array([0, 1] * 20, np.int32), ("a", "b")),
+        "size": np.arange(40.0),
+        "y": Categories(np.array([0, 1] * 20, np.int32), ("no", "yes")),
+    }
+    nothing, no_text = np.full(4, np.nan), Categories(np.full(4, -1, np.int32), ())
+    model = fit(Problem("classification", "y", Logistic()), train, None, None, NullLoop(), NUMPY).model
+    assert model is not None
+    usual = model.predict({"town": no_text, "size": nothing}).probabilities
+    np.testing.assert_array_equal(model.predict({"town": nothing, "size": no_text}).probabilities, usual)
+    with pytest.raises(ComputeError, match="holds numbers, but held text"):
+        model.predict({"town": np.arange(4.0), "size": nothing})
