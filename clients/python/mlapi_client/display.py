@@ -259,11 +259,14 @@ def hyperparameters_of(message: Any) -> dict[str, Any]:
     if name is None:
         return {}
     chosen = getattr(message, name)
-    return {
-        field.name: list(value) if field.is_repeated else value
-        for field in chosen.DESCRIPTOR.fields
-        for value in [getattr(chosen, field.name)]
-    }
+    return {field.name: _plain(field, getattr(chosen, field.name)) for field in chosen.DESCRIPTOR.fields}
+
+
+def _plain(field: Any, value: Any) -> Any:
+    if field.enum_type:
+        known = field.enum_type.values_by_number.get(value)
+        return known.name if known else value
+    return list(value) if field.is_repeated else value
 
 
 def moment(time: Any) -> str:

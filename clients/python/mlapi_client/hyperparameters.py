@@ -41,6 +41,9 @@ def parse(algorithm: str, assignments: Iterable[str]) -> dict[str, Any]:
         if not equals:
             raise InvalidValue.of(f"{algorithm}.{name}", "has to be written NAME=VALUE")
         field = _field(algorithm, name)
+        if field.enum_type:
+            values[name] = text.upper()
+            continue
         values[name] = _parsed(f"[{text.strip('[]')}]" if field.is_repeated else text, algorithm, name)
     return values
 
@@ -57,9 +60,11 @@ def _set(message: Any, algorithm: str, name: str, value: Any) -> None:
     try:
         if field.is_repeated:
             getattr(message, name)[:] = value
+        elif isinstance(value, str) and field.enum_type:
+            setattr(message, name, field.enum_type.values_by_name[value].number)
         else:
             setattr(message, name, value)
-    except (TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InvalidValue.of(f"{algorithm}.{name}", f"cannot be {value!r}: {error}") from None
 
 

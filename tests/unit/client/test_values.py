@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from mlapi.training.v1 import job_pb2
 from mlapi_client import Client
-from mlapi_client.display import Eta, clock
+from mlapi_client.display import Eta, clock, hyperparameters_of
 from mlapi_client.hyperparameters import parse
 
 from tests.unit.client.fake_api import FakeApi
@@ -51,6 +51,16 @@ def test_assignments_are_read_by_the_type_of_the_field() -> None:
     given = ["learning_rate=1e-2", "hidden_sizes=64,32", "max_epochs=5"]
     assert parse("mlp", given) == {"learning_rate": 0.01, "hidden_sizes": [64, 32], "max_epochs": 5}
     assert parse("mlp", ["hidden_sizes=[8]"]) == {"hidden_sizes": [8]}
+
+
+def test_choices_are_written_by_name(api: FakeApi, client: Client) -> None:
+    chosen = parse("mlp", ["architecture=plain"])
+    assert chosen == {"architecture": "PLAIN"}
+    client.jobs.create("flowers", "kind", algorithm="mlp", hyperparameters=chosen)
+    (request,) = api.calls["CreateJob"]
+    assert hyperparameters_of(request)["architecture"] == "PLAIN"
+    with pytest.raises(ValueError, match=r"mlp\.architecture"):
+        client.jobs.create("flowers", "kind", algorithm="mlp", hyperparameters={"architecture": "ROUND"})
 
 
 @pytest.mark.parametrize("wrong", ["learning_rate", "learning_rate=fast", "rate=1", "learning_rate=[1]x"])
