@@ -103,7 +103,7 @@ def wait_for_the_store(
     data_dir: Path, url: str, trouble: Callable[[], object], answers: set[tuple[str, str]]
 ) -> None:
     """Training ends while the store takes nothing; what it learned is there when the store is."""
-    mlp = {"hidden_sizes": [16], "ensemble_size": 1, "batch_size": 4, "max_epochs": 60}
+    mlp = {"hidden_sizes": [16], "ensemble_size": 1, "batch_size": 4, "max_epochs": 500}
     mlp["early_stopping_patience"] = 1000
     with services("A", data_dir, DATABASE_URL=url, TRAINING_LEASE_SECONDS="2") as [service]:
         client, store = Client(service), SqlStore(Database(url))
