@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from services.training.compute.backend import open_backend
 from services.training.compute.communicator.base import Communicator, CommunicatorError
 from services.training.compute.communicator.nccl import NcclCommunicator
 from services.training.compute.communicator.rendezvous import listen
@@ -44,15 +45,23 @@ class World:
     secrets: Sequence[bytes] = ()
 
     def enter(self, rank: int, pipe: Connection) -> Communicator:
-        """Becomes rank `rank`; rank 0 tells its address to the pipe, the others get it there."""
+        """Becomes rank `rank`; rank 0 tells its address to the pipe, the others get it there.
+
+        Nobody begins before all are ready: a process that starts takes longer than some timeouts.
+        """
         secret = self.secrets[rank] if self.secrets else SECRET
+        pipe.send("ready")
         if rank == 0:
+            pipe.recv()
             listening = listen()
             pipe.send(listening.getsockname())
             communicator = TcpCommunicator.lead(listening, self.size, secret, self.timeout)
         else:
             communicator = TcpCommunicator.join(pipe.recv(), rank, self.size, secret, self.timeout)
-        return NcclCommunicator(communicator) if self.adapter == "nccl" else communicator
+        if self.adapter == "tcp":
+            return communicator
+        open_backend("cupy").xp.cuda.Device(rank).use()
+        return NcclCommunicator(communicator)
 
 
 class Crew:
@@ -68,6 +77,9 @@ class Crew:
         pipes = [self._member(rank) for rank in range(world.size)]
         for rank, pipe in enumerate(pipes):
             pipe.send((world, rank, body, arguments))
+        for pipe in pipes:
+            assert _answer(pipe) == "ready"
+        pipes[0].send("go")
         address = _answer(pipes[0])
         for pipe in pipes[1:]:
             pipe.send(address)

@@ -109,7 +109,7 @@ def test_all_hear_of_a_rank_that_is_killed(crew: Crew, adapter: str, victim: int
 def test_nobody_waits_longer_than_the_timeout_for_a_rank_that_hangs(
     crew: Crew, adapter: str, victim: int
 ) -> None:
-    world = World(3, adapter, timeout=1.0)
+    world = World(3, adapter, timeout=1.5)
     found = crew.run(world, ranks.dies, victim, signal.SIGSTOP, ranks.LARGE, lost=victim)
     assert all(isinstance(one, Failed) for rank, one in enumerate(found) if rank != victim)
     # Rank 0 knows who it is; the others, at the same moment, that rank 0 does not answer.

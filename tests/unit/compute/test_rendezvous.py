@@ -41,6 +41,21 @@ def test_strangers_keep_nobody_out(threads: ThreadPoolExecutor) -> None:
             assert (led.rank, joined.rank, led.world_size, joined.world_size) == (0, 1, 2, 2)
 
 
+@pytest.mark.parametrize("answer", [slice(32, 64), slice(0, 32)])
+def test_a_newcomer_who_does_not_know_the_secret_is_turned_away(
+    threads: ThreadPoolExecutor, answer: slice
+) -> None:
+    leading, address = lead(threads, 2)
+    with socket.create_connection(address) as false:
+        false.sendall(struct.pack("!8sII32s", b"mlapi-c1", 1, 2, b"n" * 32))
+        said = false.makefile("rb").read(64)
+        # Rank 0's own proof, and its nonce, sent back.
+        false.sendall(said[answer])
+        assert false.recv(1000) == b""
+    with TcpCommunicator.join(address, 1, 2, SECRET, LONG), leading.result():
+        pass
+
+
 def test_a_rank_without_a_place_is_told_so(threads: ThreadPoolExecutor) -> None:
     leading, address = lead(threads, 3)
     with pytest.raises(CommunicatorError, match="no place for rank 2 of 4 among 3"):

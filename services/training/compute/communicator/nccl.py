@@ -42,6 +42,9 @@ class NcclCommunicator(Leaving):
         self._control = control
         self._cupy = importlib.import_module("cupy")
         self._nccl = importlib.import_module("cupy.cuda.nccl")
+        if not self._nccl.available:
+            control.abort("CuPy finds no NCCL here")
+            raise CommunicatorError("CuPy finds no NCCL here")
         self._types = {
             "float32": self._nccl.NCCL_FLOAT32,
             "float64": self._nccl.NCCL_FLOAT64,
@@ -123,7 +126,7 @@ class NcclCommunicator(Leaving):
             )
             self.abort(problem)
             raise CommunicatorError(problem)
-        self._control.agree(f"{name} of {array.dtype}{list(array.shape)} on devices")
+        self._control.agree(f"{name} of {array.dtype}{list(array.shape)}")
         return int(self._types[array.dtype.name])
 
     def _watch(self, call: str) -> None:

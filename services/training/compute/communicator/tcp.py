@@ -152,7 +152,9 @@ class TcpCommunicator(Leaving):
     def _checked(self, array: Array) -> Array:
         """The array as a flat one over the same memory."""
         problem = ""
-        if not isinstance(array, np.ndarray) or array.dtype.name not in TYPES:
+        if not isinstance(array, np.ndarray):
+            problem = "arrays on a device go over NCCL"
+        elif array.dtype.name not in TYPES:
             problem = f"sums and broadcasts are of float32, float64 and int64, not of {array.dtype}"
         elif not (array.flags.c_contiguous and array.flags.writeable):
             problem = "an array that is shared has to be contiguous and writeable"

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.training.compute.backend import Backend
+from services.training.compute.communicator.base import ALONE, Communicator
 from services.training.compute.loop import Loop, State
 from services.training.compute.preprocessing import Expansion, Matrix
 from services.training.compute.storage import FileRows, Rows
@@ -91,7 +92,7 @@ class Samples:
 
 def _at(content: Rows, rows: IntArray) -> npt.NDArray[Any]:
     if isinstance(content, FileRows):
-        return np.concatenate([content[row : row + 1] for row in rows.tolist()])
+        return np.concatenate([content[:0], *(content[row : row + 1] for row in rows.tolist())])
     return content[rows]
 
 
@@ -99,7 +100,7 @@ def _at(content: Rows, rows: IntArray) -> npt.NDArray[Any]:
 class Outcome:
     """What a fit learned, or nothing when it was told to stop.
 
-    samples: training rows processed by this call, counting a row once for every pass over it.
+    samples: training rows processed by this call on this rank, counting a row once for every pass over it.
     steps: the last one reported.
     """
 
@@ -122,12 +123,18 @@ class Estimator(Protocol):
         *,
         resume: State | None = None,
         start: Arrays | None = None,
+        communicator: Communicator = ALONE,
     ) -> Outcome:
         """Learns from `train`. The same arguments give the same arrays, bit for bit, on the same machine.
 
         resume: a snapshot of an earlier call with the same arguments, which goes on from there and ends with
         the arrays that the other would have had. Raises ComputeError when it is one of another fit.
         start: arrays that an earlier fit of the same shapes learned, to begin with; the optimiser is fresh.
+        communicator: joins ranks that all make this call, each with rows of its own in `train` (and in
+        `validation`, or none of them); the other arguments are the same, but `resume` counts on rank 0 alone.
+        All get the same arrays, bit for bit, if their processors are of one kind. When the loop of one says
+        stop, all stop. Raises ComputeError naming `algorithm` where several ranks cannot share the work, and
+        CommunicatorError.
         """
 
     def predict(self, arrays: Arrays, features: Matrix) -> npt.NDArray[np.float64]:

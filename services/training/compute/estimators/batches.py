@@ -47,20 +47,29 @@ class Batches:
 
     Each row comes once in an epoch; the last batch is filled up with rows that were there, so that a step
     always has the same shapes. The order depends on the seed and the epoch alone, and a resumed run sees it
-    again.
+    again. Each of several ranks has batches of its own rows: as many of them, and as large, as the rank has
+    that has most rows, `longest`, which is one more than here or none.
 
     ready: every batch is made where the backend computes, from arrays that stay, into arrays that stay.
     """
 
     def __init__(
-        self, samples: Samples, inputs: Inputs, batch_size: int, seed: int, backend: Backend
+        self,
+        samples: Samples,
+        inputs: Inputs,
+        batch_size: int,
+        seed: int,
+        backend: Backend,
+        *,
+        longest: int | None = None,
     ) -> None:
-        self.steps = -(-len(samples) // batch_size)
-        self.rows = -(-len(samples) // self.steps)
+        self._longest = longest or len(samples)
+        self.steps = -(-self._longest // batch_size)
+        self.rows = -(-self._longest // self.steps)
         self._samples, self._inputs, self._seed, self._backend = samples, inputs, seed, backend
         row_bytes = int(samples.features.shape[1]) * samples.features.dtype.itemsize
         self._chunk = max(1, CHUNK_BYTES // row_bytes)
-        self._bounds = self._windows(len(samples) * row_bytes)
+        self._bounds = self._windows(self._longest * row_bytes)
         ready = not isinstance(samples.features, FileRows) and _ready_bytes(samples, inputs) <= READY_BYTES
         # Inputs that are made batch by batch are made on the host, and each batch then goes to the device.
         self._at = backend if ready else open_backend("numpy")
@@ -78,7 +87,7 @@ class Batches:
     @property
     def plan(self) -> tuple[int, ...]:
         """What the order of the rows depends on beside seed and epoch."""
-        return len(self._samples), self.rows, len(self._bounds) - 1
+        return self._longest, self.rows, len(self._bounds) - 1
 
     def passed(self, batches: int) -> int:
         """How many rows of an epoch its first `batches` hold."""
@@ -89,10 +98,11 @@ class Batches:
         for window, (begin, end) in enumerate(pairwise(self._bounds)):
             if end <= first:
                 continue
-            places = self.passed(begin), self.passed(end)
+            # Where the last window is one row, which only other ranks have, the row before it comes again.
+            places = min(self.passed(begin), len(self._samples) - 1), self.passed(end)
             self._load(epoch, *places)
             order = _shuffled(places[1] - places[0], self._seed, _ORDER, epoch, window)
-            filled = np.concatenate([order, order[: (end - begin) * self.rows - len(order)]])
+            filled = np.resize(order, (end - begin) * self.rows)
             # Where each batch is made from this, its place has to stay.
             self._order = self._at.refill(self._order if self.ready else None, filled)
             for batch in range(max(first - begin, 0), end - begin):

@@ -16,6 +16,8 @@ import numpy.typing as npt
 import xgboost
 
 from services.training.compute.backend import Backend
+from services.training.compute.communicator.base import ALONE, Communicator
+from services.training.compute.communicator.together import alone
 from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples
 from services.training.compute.estimators.inputs import packed_columns
@@ -49,8 +51,10 @@ class BoostedTreesEstimator:
         *,
         resume: State | None = None,
         start: Arrays | None = None,
+        communicator: Communicator = ALONE,
     ) -> Outcome:
         """See Estimator. `start`: trees that new ones are added to."""
+        alone(communicator, "boosted_trees")
         columns = packed_columns(train)
         run = _Run(self._params, self._settings(seed, backend), columns, train, validation, loop)
         run.begin(resume, start)

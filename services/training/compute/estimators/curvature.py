@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from services.training.compute.communicator.base import ALONE, Communicator
 from services.training.compute.kernels.cross_entropy import softmax
 
 Vector: TypeAlias = npt.NDArray[np.float64]
@@ -24,14 +25,18 @@ WIDEST = 1024
 _FLOOR = 1e-6
 
 
-def even_curvature(features: npt.NDArray[np.float32], free: int, penalty: float) -> Inverse:
+def even_curvature(
+    features: npt.NDArray[np.float32], free: int, penalty: float, communicator: Communicator = ALONE
+) -> Inverse:
     """That at weights of zero, where all classes are as likely: of each class, the inputs' Gram matrix.
 
-    features: (n, d). free: columns of weights. penalty: on half the squared weights, beside the mean loss.
+    features: (n, d), of this rank. free: columns of weights. penalty: on half the squared weights, beside the
+    mean loss.
     """
     rows = _with_ones(features)
     scale = 1 / 4 if free == 1 else 1 / free
-    inverse = _inverse(scale * (rows.T @ rows).astype(np.float64) / len(rows), 1, penalty)
+    gram = scale * (rows.T @ rows).astype(np.float64)
+    inverse = _inverse(_mean(gram, len(rows), communicator), 1, penalty)
     return lambda flat: (inverse @ flat.reshape(-1, free)).ravel()
 
 
@@ -46,7 +51,9 @@ def diagonal_curvature(squares: Vector, free: int, penalty: float) -> Inverse:
     return lambda flat: (inverse[:, None] * flat.reshape(-1, free)).ravel()
 
 
-def curvature(features: npt.NDArray[np.float32], table: Vector, penalty: float) -> Inverse:
+def curvature(
+    features: npt.NDArray[np.float32], table: Vector, penalty: float, communicator: Communicator = ALONE
+) -> Inverse:
     """That at `table`, weights (d + 1, free) with the intercepts in the last row: all second derivatives."""
     rows, free = _with_ones(features), table.shape[1]
     logits = rows @ table.astype(np.float32)
@@ -57,13 +64,20 @@ def curvature(features: npt.NDArray[np.float32], table: Vector, penalty: float) 
     hessian = -(spread.T @ spread).astype(np.float64)
     for column in range(free):
         hessian[column::free, column::free] += spread[:, column::free].T @ rows
-    hessian /= len(rows)
+    hessian = _mean(hessian, len(rows), communicator)
     if free > 1:
         # To add one number to all intercepts changes nothing, and no gradient points that way. Left flat, it
         # would be a direction in which rounding decides.
         hessian[-free:, -free:] += 1 / free
     inverse = _inverse(hessian, free, penalty)
     return lambda flat: inverse @ flat
+
+
+def _mean(sums: Vector, rows: int, communicator: Communicator) -> Vector:
+    """Over the rows of all ranks; sums: over those of this one."""
+    whole = np.append(sums, rows)
+    communicator.allreduce(whole)
+    return np.asarray(whole[:-1].reshape(sums.shape) / whole[-1])
 
 
 def _with_ones(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

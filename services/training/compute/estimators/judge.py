@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from services.training.compute.backend import Backend
+from services.training.compute.communicator.base import ALONE, Communicator
+from services.training.compute.communicator.together import added_up
 from services.training.compute.estimators.base import Arrays, Samples
 from services.training.compute.estimators.inputs import Inputs
 from services.training.compute.estimators.layout import Layout
 from services.training.compute.estimators.network import Network
 from services.training.compute.kernels.cross_entropy import softmax
 from services.training.compute.kernels.launch import Array
-from services.training.compute.loop import Loop, State, Stopped
+from services.training.compute.loop import Loop, State
 
 # Rows that validation and prediction run at a time; bounds the memory that they take.
 FORWARD_ROWS = 1024
@@ -61,12 +63,20 @@ class Best:
 
 
 class Judge:
-    """Scores the networks on the validation rows."""
+    """Scores the networks on the validation rows of all ranks; each has the same scores."""
 
     def __init__(
-        self, layout: Layout, parameters: Array, samples: Samples, inputs: Inputs, backend: Backend
+        self,
+        layout: Layout,
+        parameters: Array,
+        samples: Samples,
+        inputs: Inputs,
+        backend: Backend,
+        *,
+        communicator: Communicator = ALONE,
     ) -> None:
-        rows = min(len(samples), FORWARD_ROWS)
+        self._communicator = communicator
+        rows, self._networks = min(len(samples), FORWARD_ROWS), len(parameters)
         self._network = Network(layout, parameters, backend, rows, inputs.owners)
         self._samples, self._inputs, self._backend = samples, inputs, backend
         self._judge = _judge_classes if samples.classes else _judge_values
@@ -77,21 +87,23 @@ class Judge:
         The loss is the share of wrong classes, or the mean squared error. Raises Stopped when the loop says
         stop.
         """
-        rows, losses, together = len(self._samples), 0.0, np.zeros(2)
-        for start in range(0, rows, FORWARD_ROWS):
-            if loop.should_stop():
-                raise Stopped
+        losses, together, told = np.zeros(self._networks), np.zeros(2), False
+        for start in range(0, len(self._samples), FORWARD_ROWS):
+            if told := loop.should_stop():
+                break
             place = slice(start, start + FORWARD_ROWS)
             made = map(self._backend.to_device, self._inputs(self._samples.features[place]))
             outputs = self._backend.to_host(self._network.forward(*made))
             loss, block = self._judge(outputs, self._samples.targets[place])
             losses, together = losses + loss, together + block
-        first, second = (together / rows).tolist()
+        own = np.concatenate([losses, together, [len(self._samples)]])
+        *_, first, second, rows = sums = added_up(self._communicator, own, told)
+        first, second = float(first / rows), float(second / rows)
         if self._samples.classes:
             scores = {"validation_loss": first, "validation_accuracy": second}
         else:
             scores = {"validation_loss": first, "validation_rmse": self._samples.unit * sqrt(second)}
-        return np.asarray(losses, np.float64) / rows, scores
+        return sums[: self._networks] / rows, scores
 
 
 def _judge_classes(logits: Array, labels: Array) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ that it was ever given. A centre without rows is moved to the row that is farthe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,11 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from services.training.compute.backend import Backend
+from services.training.compute.communicator.base import ALONE, Communicator
+from services.training.compute.communicator.together import (
+    Shard,
+    added_up,
+    gathered,
+    go_on,
+    shared_state,
+)
 from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples
 from services.training.compute.estimators.batches import random
-from services.training.compute.kernels.kmeans import Centres, Tally, assign, labels_of
-from services.training.compute.kernels.launch import Array
+from services.training.compute.kernels.kmeans import Centres, Far, Tally, assign, labels_of
 from services.training.compute.loop import Loop, State, Stopped
 from services.training.compute.resume import fitting, misfit
 from services.training.compute.seeding import seed_centres
@@ -52,20 +59,21 @@ class KMeansEstimator:
         *,
         resume: State | None = None,
         start: Arrays | None = None,
+        communicator: Communicator = ALONE,
     ) -> Outcome:
         """See Estimator. Raises ComputeError naming `clusters` when there are fewer rows."""
-        params = self._params
-        if len(train) < params.clusters:
-            raise ComputeError("clusters", f"{params.clusters} clusters need as many rows, got {len(train)}")
-        run = _Run(params, train, seed, loop, backend)
+        params, shard = self._params, Shard.of(communicator, len(train))
+        if shard.total < params.clusters:
+            raise ComputeError("clusters", f"{params.clusters} clusters need as many rows, got {shard.total}")
+        run = _Run(params, train, shard, seed, loop, backend)
+        resume = shared_state(communicator, resume)
         try:
             walk = run.begin(start) if resume is None else run.restore(resume)
             while walk.restart < params.restarts:
                 walk = run.step(walk)
-                loop.report(walk.steps, walk.progress(params), {"train_loss": walk.inertia / len(train)})
+                loop.report(walk.steps, walk.progress(params), {"train_loss": walk.inertia / shard.total})
                 loop.checkpoint(walk.steps, walk.state)
-                if loop.should_stop():
-                    raise Stopped
+                go_on(communicator, loop)
         except Stopped:
             return Outcome({}, run.samples, run.steps, stopped=True)
         return Outcome({"centres": walk.best}, run.samples, walk.steps)
@@ -102,10 +110,13 @@ class _Walk:
 
 
 class _Run:
-    """One fit. steps: the last one that was reported; samples: rows read since the beginning."""
+    """One fit. steps: the last one that was reported; samples: rows read here since the beginning."""
 
-    def __init__(self, params: KMeans, train: Samples, seed: int, loop: Loop, backend: Backend) -> None:
+    def __init__(  # noqa: PLR0917 (what is fitted, and where)
+        self, params: KMeans, train: Samples, shard: Shard, seed: int, loop: Loop, backend: Backend
+    ) -> None:
         self.samples = self.steps = 0
+        self._shard = shard
         self._params, self._seed, self._loop, self._backend = params, seed, loop, backend
         self._train = train.on(backend)
         # What a move is small against: the mean variance of the inputs.
@@ -144,8 +155,7 @@ class _Run:
         """As many batches as make a pass."""
         centres, weights, whole = walk.centres, walk.weights, Tally.empty(*walk.centres.shape)
         for rows in self._batches(walk):
-            tally = Tally.empty(*centres.shape)
-            assign(self._backend.kernels, rows, Centres(self._backend.kernels, centres), tally)
+            tally = self._assigned([rows], centres)
             weights = weights + tally.counts
             centres = (
                 centres + (tally.sums - tally.counts[:, None] * centres) / np.maximum(weights, 1)[:, None]
@@ -174,39 +184,60 @@ class _Run:
 
     def _pass(self, centres: Table) -> Tally:
         """Over all rows. Raises Stopped."""
-        kernels, tally = self._backend.kernels, Tally.empty(*centres.shape)
-        prepared = Centres(kernels, centres)
         most = _BLOCK_ROWS if self._backend.name == "numpy" else _DEVICE_ROWS
-        for x, _ in self._train.blocks(most):
-            if self._loop.should_stop():
-                raise Stopped
-            assign(kernels, self._backend.to_device(x), prepared, tally)
-        self.samples += len(self._train)
-        return tally
+        return self._assigned((x for x, _ in self._train.blocks(most)), centres)
 
-    def _batches(self, walk: _Walk) -> Iterator[Array]:
-        """Rows drawn at random, with replacement. Raises Stopped."""
-        rows, size = len(self._train), min(self._params.batch_size, len(self._train))
+    def _assigned(self, blocks: Iterable[Matrix], centres: Table) -> Tally:
+        """Of the blocks of all ranks. Raises Stopped."""
+        kernels, tally, told = self._backend.kernels, Tally.empty(*centres.shape), False
+        prepared = Centres(kernels, centres)
+        for x in blocks:
+            if told := self._loop.should_stop():
+                break
+            assign(kernels, self._backend.to_device(x), prepared, tally)
+            self.samples += len(x)
+        own = np.concatenate([[tally.inertia], tally.counts, tally.sums.ravel()])
+        inertia, rest = np.split(added_up(self._shard.communicator, own, told), [1])
+        counts, sums = np.split(rest, [len(centres)])
+        far = _farthest(self._shard.communicator, tally.far, centres) if not counts.all() else []
+        return Tally(sums.reshape(centres.shape), counts.astype(np.int64), float(inertia[0]), far)
+
+    def _batches(self, walk: _Walk) -> Iterator[Matrix]:
+        """What is here of rows drawn at random, with replacement."""
+        rows = self._shard.total
+        size = min(self._params.batch_size, rows)
         draw = random(self._seed, _BATCHES, walk.restart, walk.iteration)
         for _ in range(-(-rows // size)):
-            if self._loop.should_stop():
-                raise Stopped
-            yield self._backend.to_device(self._train.at(np.sort(draw.integers(rows, size=size))))
-            self.samples += size
+            yield self._train.at(self._shard.here(np.sort(draw.integers(rows, size=size))))
 
     def _seeds(self, restart: int) -> Table:
         rows = self._backend.to_device(self._sample(restart))
         draw = random(self._seed, _SEEDS, restart, 1)
         seeds = seed_centres(self._backend.xp, rows, self._params.clusters, draw)
-        return np.asarray(self._backend.to_host(seeds), np.float64)
+        centres = np.array(self._backend.to_host(seeds), np.float64)
+        # Of two rows that are about as good, rounding chooses; so one rank does.
+        self._shard.communicator.broadcast(centres)
+        return centres
 
     def _sample(self, restart: int) -> Matrix:
-        """Rows to draw the first centres from."""
-        rows = len(self._train)
+        """Rows of all ranks, to draw the first centres from."""
+        rows = self._shard.total
         size = min(rows, max(_SEED_ROWS, _SEED_ROWS_EACH * self._params.clusters))
-        drawn = random(self._seed, _SEEDS, restart, 0).choice(rows, size, replace=False, shuffle=False)
-        found: Matrix = self._backend.to_host(self._train.at(np.sort(drawn)))
-        return found
+        drawn = np.sort(
+            random(self._seed, _SEEDS, restart, 0).choice(rows, size, replace=False, shuffle=False)
+        )
+        return self._shard.collected(drawn, self._backend.to_host(self._train.at(self._shard.here(drawn))))
+
+
+def _farthest(communicator: Communicator, own: list[Far], centres: Table) -> list[Far]:
+    """Of all ranks, as many from each as there are centres; all where there is one rank."""
+    if communicator.world_size == 1:
+        return own
+    table = np.zeros((len(centres), 2 + centres.shape[1]))
+    for place, one in zip(table, sorted(own, key=lambda one: -one.distance), strict=False):
+        place[0], place[1], place[2:] = one.distance, one.cluster, one.row
+    found = gathered(communicator, table).reshape(-1, table.shape[1])
+    return [Far(float(one[0]), int(one[1]), one[2:].astype(np.float32)) for one in found if one[0] > 0]
 
 
 def _means(tally: Tally, centres: Table) -> Table:

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from services.training.compute.backend import Backend
+from services.training.compute.communicator.base import ALONE, Communicator
+from services.training.compute.communicator.together import alone
 from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples
 from services.training.compute.kernels.launch import Array
 from services.training.compute.loop import Loop, State, Stopped
@@ -41,8 +43,10 @@ class LinearEstimator:
         *,
         resume: State | None = None,
         start: Arrays | None = None,
+        communicator: Communicator = ALONE,
     ) -> Outcome:
         """See Estimator. Deterministic: `seed` is not used. The direct path knows no `resume` or `start`."""
+        alone(communicator, "linear")
         system = _System(train, loop, backend)
         try:
             system.centre()

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from services.training.compute.backend import Backend
+from services.training.compute.communicator.base import ALONE, Communicator
+from services.training.compute.communicator.together import Shard, added_up, go_on, shared_state
 from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples
 from services.training.compute.estimators.batches import random
 from services.training.compute.estimators.curvature import (
@@ -59,9 +61,12 @@ class LogisticEstimator:
         *,
         resume: State | None = None,
         start: Arrays | None = None,
+        communicator: Communicator = ALONE,
     ) -> Outcome:
         """See Estimator. Convex: `seed` is not used."""
-        objective = _Objective(train, self._params.l2 / len(train), loop, backend)
+        shard = Shard.of(communicator, len(train))
+        resume = shared_state(communicator, resume)
+        objective = _Objective(train, shard, shard.total, self._params.l2 / shard.total, loop, backend)
         steps = 0
 
         def on_iteration(walk: Walk) -> bool:
@@ -70,7 +75,7 @@ class LogisticEstimator:
             metrics = {"train_loss": walk.point.value, "gradient": walk.point.slope}
             loop.report(steps, steps / self._params.max_iterations, metrics)
             loop.checkpoint(steps, lambda: {**walk.state(), "anchor": anchor})
-            objective.go_on()
+            go_on(communicator, loop)
             return False
 
         try:
@@ -101,14 +106,16 @@ def _restore(state: State, size: int) -> tuple[Vector, Walk]:
 
 
 class _First:
-    """Some of the rows, to begin with; none where they are too wide to tell their curvature."""
+    """Some of the rows of all ranks, to begin with; none where they are too wide to tell their curvature."""
 
     def __init__(self, objective: _Objective, train: Samples) -> None:
         self._objective, self._free, self._penalty = objective, objective.free, objective.penalty
-        rows = min(len(train), _FIRST_ROWS) if train.width < WIDEST else 0
-        self._some = len(train) >= _MANY * rows >= _MANY * train.width
-        drawn = random(0).choice(len(train), rows, replace=False, shuffle=False)
-        self._rows = train.among(np.sort(drawn)) if rows else None
+        shard = objective.shard
+        self._communicator, total = shard.communicator, shard.total
+        self._count = min(total, _FIRST_ROWS) if train.width < WIDEST else 0
+        self._some = total >= _MANY * self._count >= _MANY * train.width
+        drawn = random(0).choice(total, self._count, replace=False, shuffle=False)
+        self._rows = train.among(shard.here(np.sort(drawn))) if self._count else None
 
     def begin(self, start: Arrays | None) -> tuple[Vector, Walk]:
         """Where curvature is to be taken, and the walk there; at `start` or where the first fit ends."""
@@ -116,7 +123,7 @@ class _First:
         if start is not None:
             anchor = np.concatenate([start["weights"], start["intercepts"][None]]).astype(np.float64).ravel()
         elif self._rows and self._some:
-            few = self._objective.over(self._rows)
+            few = self._objective.over(self._rows, self._count)
             walk = Walk(Point(anchor, *few(anchor)))
             limits = (_FIRST_ITERATIONS, _FIRST_TOLERANCE)
             anchor = minimise(few, walk, *limits, lambda _: False, inverse=self._even(self._rows)).point.x
@@ -129,65 +136,67 @@ class _First:
             return diagonal_curvature(self._objective.squares(), self._free, self._penalty)
         if self._some and anchor.any() and self._objective.size <= WIDEST:
             features = np.asarray(self._rows.features)
-            return curvature(features, anchor.reshape(-1, self._free), self._penalty)
+            return curvature(features, anchor.reshape(-1, self._free), self._penalty, self._communicator)
         return self._even(self._rows)
 
     def _even(self, rows: Samples) -> Inverse:
-        return even_curvature(np.asarray(rows.features), self._free, self._penalty)
+        return even_curvature(np.asarray(rows.features), self._free, self._penalty, self._communicator)
 
 
 class _Objective:
     """Value and gradient at a flat (d + 1, free) float64 table of weights, the intercepts in its last row.
 
-    samples: rows read so far. Calls raise Stopped when the loop says stop.
+    Over the rows of all ranks, `total` of them, of which `train` are here: every rank gets the same.
+    samples: rows read here so far. Calls raise Stopped when the loop of a rank says stop.
     """
 
-    def __init__(self, train: Samples, penalty: float, loop: Loop, backend: Backend) -> None:
+    def __init__(  # noqa: PLR0917 (what is summed, and where)
+        self, train: Samples, shard: Shard, total: int, penalty: float, loop: Loop, backend: Backend
+    ) -> None:
         self.free = 1 if train.classes == 2 else train.classes
         self.size = (train.width + 1) * self.free
-        self.penalty = penalty
+        self.penalty, self.shard = penalty, shard
         self.samples = 0
         self._loop = loop
         self._backend = backend
-        self._rows = len(train)
+        self._rows, self._total = len(train), total
         most = _BLOCK_ROWS if backend.name == "numpy" else _TILE_ROWS[backend.name]
         self._blocks = Blocks(train, backend, most)
         rows = min(len(train), _TILE_ROWS[backend.name])
         self._logits = backend.xp.empty((rows, train.classes), np.float32)
         self._losses = backend.xp.empty(rows, np.float32)
-        self._weights = backend.xp.full(rows, 1 / len(train), np.float32)
+        self._weights = backend.xp.full(rows, 1 / total, np.float32)
 
-    def over(self, rows: Samples) -> _Objective:
+    def over(self, rows: Samples, total: int) -> _Objective:
         """The same over other rows."""
-        return _Objective(rows, self.penalty, self._loop, self._backend)
+        return _Objective(rows, self.shard, total, self.penalty, self._loop, self._backend)
 
     def __call__(self, flat: Vector) -> tuple[float, Vector]:
         table = flat.reshape(-1, self.free)
         gradient = np.zeros_like(table)
-        value = 0.0
+        value, told = 0.0, False
         weights = self._backend.to_device(table.astype(np.float32))
         for inputs, targets in self._blocks:
-            self.go_on()
+            if told := self._loop.should_stop():
+                break
             for start in range(0, len(inputs), len(self._logits)):
                 rows = slice(start, start + len(self._logits))
                 value += self._add_tile(inputs.rows(rows), targets[rows], weights, gradient)
+        sums = added_up(self.shard.communicator, np.append(gradient, value), told)
+        gradient, value = sums[:-1].reshape(table.shape), float(sums[-1])
         self.samples += self._rows
         gradient[:-1] += self.penalty * table[:-1]
         value += self.penalty / 2 * float((table[:-1] ** 2).sum())
         return value, gradient.ravel()
 
-    def go_on(self) -> None:
-        """Raises Stopped when the loop says stop."""
-        if self._loop.should_stop():
-            raise Stopped
-
     def squares(self) -> Vector:
         """The mean of each input's square (d,)."""
-        found = np.zeros(self.size // self.free - 1)
+        found, told = np.zeros(self.size // self.free - 1), False
         for inputs, _ in self._blocks:
-            self.go_on()
+            if told := self._loop.should_stop():
+                break
             inputs.add_squares(self._backend, found)
-        return found / self._rows
+        return added_up(self.shard.communicator, found, told) / self._total
 
     def _add_tile(self, inputs: Inputs, targets: Array, weights: Array, gradient: Vector) -> float:
         xp, to_host = self._backend.xp, self._backend.to_host

@@ -4,6 +4,11 @@ All K see the same batches and differ by their initial weights and their dropout
 of RealMLP (D. Holzmüller, L. Grinsztajn, I. Steinwart, "Better by Default", NeurIPS 2024) for each of them.
 With validation rows, each network keeps the weights of its best epoch, and the run ends when none has
 improved for `early_stopping_patience` epochs.
+
+Several ranks share each batch: `batch_size` counts the rows of all of them, and a rank takes its part of them
+from its own. So they make as many steps, at the same learning rates, as one rank with all rows would; but
+other rows meet in a batch, and each rank drops units by chances of its own. Each has as many rows as any
+other, or one more.
 """
 
 from __future__ import annotations
@@ -15,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from services.training.compute.backend import Backend, open_backend
+from services.training.compute.communicator.base import ALONE, Communicator
+from services.training.compute.communicator.together import Shard, gathered, shared_state
 from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples
 from services.training.compute.estimators.candidates import Candidate, ensemble
@@ -49,19 +56,26 @@ class MlpEstimator:
         *,
         resume: State | None = None,
         start: Arrays | None = None,
+        communicator: Communicator = ALONE,
     ) -> Outcome:
         """See Estimator. Raises ComputeError when the loss is no number from the first epoch on."""
-        params = self._params.settled("classification" if self._classes else "regression", len(train))
+        shard = _even(Shard.of(communicator, len(train)))
+        params = self._params.settled("classification" if self._classes else "regression", shard.total)
         backend = backend.at(params.precision)
-        inputs = Inputs.restore(start) if start else Inputs.fit(train)
+        inputs = Inputs.restore(start) if start else _of_rank_0(communicator, Inputs.fit(train))
         layout = self.layout(inputs)
         members = self._candidates or ensemble(params, seed)
-        weights = start["parameters"] if start else first_parameters(layout, members, train, inputs)
-        run = Run(params, layout, inputs, members, train, seed, backend, weights=weights)
+        weights = first_parameters(layout, members, train, inputs) if start is None else start["parameters"]
+        weights = np.array(weights)
+        communicator.broadcast(weights)
+        run = Run(params, layout, inputs, members, train, shard, seed, backend, weights=weights)
+        resume = shared_state(communicator, resume)
         if resume is not None:
             run.restore(resume)
         before = run.seen
-        judge = None if validation is None else Judge(layout, run.parameters, validation, inputs, backend)
+        judge = None
+        if validation is not None:
+            judge = Judge(layout, run.parameters, validation, inputs, backend, communicator=communicator)
         try:
             self._train(run, judge, loop)
         except Stopped:
@@ -69,7 +83,7 @@ class MlpEstimator:
         learned = backend.to_host(run.parameters if judge is None else run.best.parameters)
         if (judge is not None and not run.best.found) or not np.isfinite(learned).all():
             raise ComputeError("learning_rate", "training diverged; a lower rate may help")
-        arrays = {"parameters": learned, **inputs.arrays(), **_range(train)}
+        arrays = {"parameters": learned, **inputs.arrays(), **_range(train, communicator)}
         return Outcome(arrays, run.seen - before, run.steps)
 
     def _train(self, run: Run, judge: Judge | None, loop: Loop) -> None:
@@ -113,10 +127,26 @@ class MlpEstimator:
         return Layout(architecture, *counts, *sizes, self._classes > 0)
 
 
-def _range(train: Samples) -> dict[str, npt.NDArray[np.float64]]:
+def _even(shard: Shard) -> Shard:
+    """Raises ComputeError, on all ranks, unless each has as many rows as any other, or one more."""
+    least, most = int(shard.lengths.min()), int(shard.lengths.max())
+    if most > least + 1:
+        raise ComputeError("train", f"ranks of mlp have as many rows each; here from {least} to {most}")
+    return shard
+
+
+def _of_rank_0(communicator: Communicator, inputs: Inputs) -> Inputs:
+    arrays = shared_state(communicator, inputs.arrays())
+    assert arrays is not None
+    return Inputs.restore(arrays)
+
+
+def _range(train: Samples, communicator: Communicator) -> dict[str, npt.NDArray[np.float64]]:
     """The least and the largest target of a regression."""
     if train.classes:
         return {}
     size = 1 << 20
     blocks = [train.targets[start : start + size] for start in range(0, len(train), size)]
-    return {"range": np.array([min(b.min() for b in blocks), max(b.max() for b in blocks)], np.float64)}
+    ends = np.array([min(b.min() for b in blocks), max(b.max() for b in blocks)], np.float64)
+    found = gathered(communicator, ends)
+    return {"range": np.array([found[:, 0].min(), found[:, 1].max()])}

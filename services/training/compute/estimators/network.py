@@ -89,10 +89,18 @@ class TrainableNetwork(Network):
     """A network that also runs backward, on batches of always the same number of rows."""
 
     def __init__(
-        self, layout: Layout, parameters: Array, backend: Backend, rows: int, owners: Codes | None = None
+        self,
+        layout: Layout,
+        parameters: Array,
+        backend: Backend,
+        rows: int,
+        owners: Codes | None = None,
+        *,
+        gradients: Array | None = None,
     ) -> None:
+        """gradients: room for them (K, P), of zeros; some is taken if there is none."""
         super().__init__(layout, parameters, backend, rows, owners)
-        self.gradients = self._xp.zeros_like(parameters)
+        self.gradients = self._xp.zeros_like(parameters) if gradients is None else gradients
         self._gradients = layout.weights(self.gradients)
         self._deltas = [self._xp.empty_like(out) for out in self._out[:-1]]
         padded = [-(-rows * size // BLOCK_UNITS) * BLOCK_UNITS for size in layout.hidden]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from services.training.compute.backend import Backend
+from services.training.compute.communicator.together import Shard
 from services.training.compute.estimators.base import Samples
 from services.training.compute.estimators.batches import Batches, random
 from services.training.compute.estimators.candidates import Candidate, column
@@ -17,7 +19,7 @@ from services.training.compute.estimators.judge import Best
 from services.training.compute.estimators.layout import Layout
 from services.training.compute.estimators.network import Noise, TrainableNetwork
 from services.training.compute.estimators.recipes import RECIPES
-from services.training.compute.graphs import repeated
+from services.training.compute.graphs import Work, repeated
 from services.training.compute.kernels.cross_entropy import cross_entropy
 from services.training.compute.kernels.dropout import cut_of
 from services.training.compute.kernels.launch import Array
@@ -32,6 +34,8 @@ from services.training.domain.hyperparameters import Mlp
 _WEIGHTS = 0
 # Rows that initial weights are fitted to.
 _INITIAL_ROWS = 2048
+# Between the seeds of two ranks; odd, so that it takes as many steps as there are numbers to come around.
+_NEXT_RANK = np.uint64(0x9E3779B97F4A7C15)
 
 
 def first_parameters(
@@ -49,6 +53,9 @@ class Run:
     """The parameters, how far they have come, and the room that a step works in.
 
     epoch, batch: what is done, whole epochs and batches of the next one. steps: all of them.
+
+    Each of several ranks takes its part of a batch from its own rows. Gradients and losses are added up
+    before every update, so that all ranks have the same parameters after it.
     """
 
     def __init__(  # noqa: PLR0917 (what is trained, and on what)
@@ -58,6 +65,7 @@ class Run:
         inputs: Inputs,
         members: Sequence[Candidate],
         train: Samples,
+        shard: Shard,
         seed: int,
         backend: Backend,
         *,
@@ -67,7 +75,10 @@ class Run:
         self.epoch = self.batch = self.steps = 0
         self._params, self._backend, self._epoch_rows = params, backend, len(train)
         self._recipe, self._members = RECIPES[params.architecture], members
-        self._batches = Batches(train, inputs, params.batch_size, seed, backend)
+        self._communicator = shard.communicator
+        ranks, longest = len(shard.lengths), int(shard.lengths.max())
+        size = -(-params.batch_size // ranks)
+        self._batches = Batches(train, inputs, size, seed, backend, longest=longest)
         rows = self._batches.rows
         self.parameters = backend.to_device(weights.copy())
         self.best = Best(self.parameters, params.early_stopping_patience, backend)
@@ -75,17 +86,22 @@ class Run:
         rates, decays = column(members, "learning_rate"), column(members, "weight_decay")
         self._pace = Pace(rates, decays, *shapes, self._recipe.betas)
         self._optimizer = AdamW(backend, self.parameters, layout, self._pace)
-        self._network = TrainableNetwork(layout, self.parameters, backend, rows, inputs.owners)
         self._classes = train.classes > 0
-        self._weights = xp.full(rows, 1 / rows, np.float32)
-        self._losses = xp.empty((len(members), rows), np.float32)
+        self._weights = xp.full(rows, 1 / (rows * ranks), np.float32)
+        # What the ranks add up: gradients, losses, and how many were told to stop.
+        self._shared = xp.zeros(self.parameters.size + len(members) * rows + 1, np.float32)
+        gradients = self._shared[: self.parameters.size].reshape(self.parameters.shape)
+        self._losses = self._shared[self.parameters.size : -1].reshape(len(members), rows)
+        self._network = TrainableNetwork(
+            layout, self.parameters, backend, rows, inputs.owners, gradients=gradients
+        )
         self._total = xp.zeros_like(self._losses)
         self._counters = xp.zeros(2, np.int64)
         self._clock, self._at = self._counters[:1], self._counters[1:]
-        self._seeds = backend.to_device(column(members, "seed").astype(np.uint64))
+        self._seeds = backend.to_device(_dropout_seeds(members, shard.communicator.rank))
         self._cuts: Array | None = None
         self._noise: Noise | None = None
-        self._go_on = repeated(backend, self._step) if self._batches.ready else self._step
+        self._go_on = self._stepping()
 
     @property
     def epochs(self) -> int:
@@ -94,7 +110,7 @@ class Run:
 
     @property
     def seen(self) -> int:
-        """Training rows processed, those before a checkpoint included."""
+        """Training rows processed here, those before a checkpoint included."""
         return self.epoch * self._epoch_rows + self._batches.passed(self.batch)
 
     @property
@@ -110,7 +126,7 @@ class Run:
             self._go_on()
             self.batch, self.steps = self.batch + 1, self.steps + 1
             loop.checkpoint(self.steps, self.state)
-            if loop.should_stop():
+            if self._told(loop):
                 raise Stopped
         return float(self._total.sum(dtype=np.float64)) / len(self._total) / self._batches.steps
 
@@ -160,12 +176,41 @@ class Run:
             self._cuts = self._backend.refill(self._cuts, cut_of(shape[:, None] * rates))
             self._noise = self._noise or Noise(self._seeds, self._clock, self._cuts, self._at)
 
+    def _stepping(self) -> Work:
+        """What trains on the next batch."""
+        again = partial(repeated, self._backend) if self._batches.ready else _as_it_is
+        if self._communicator.world_size == 1:
+            return again(self._step)
+        descend, update = again(self._descend), again(self._update)
+
+        def step() -> None:
+            descend()
+            self._communicator.allreduce(self._shared)
+            update()
+
+        return step
+
+    def _told(self, loop: Loop) -> bool:
+        """Whether to stop. Several ranks learn of it with the next step's gradients, and stop after that."""
+        if self._communicator.world_size == 1:
+            return loop.should_stop()
+        told = bool(self._shared[-1])
+        self._shared[-1] = loop.should_stop()
+        return told
+
     def _step(self) -> None:
-        """Trains on the next batch. Reads all that changes from arrays: see `repeated`."""
+        """Reads all that changes from arrays, as its parts do: see `repeated`."""
+        self._descend()
+        self._update()
+
+    def _descend(self) -> None:
+        """The gradients and losses of the next batch."""
         batch = self._batches.fetch(self._at)
         outputs = self._network.forward(batch.x, batch.codes, self._noise)
         self._loss(outputs, batch.targets)
         self._network.backward(batch.x, batch.codes, outputs, self._noise)
+
+    def _update(self) -> None:
         self._optimizer.step(self._network.gradients, self._at)
         advance(self._backend.kernels, self._losses, self._total, self._counters)
 
@@ -175,3 +220,12 @@ class Run:
             cross_entropy(self._backend.kernels, *arrays, self._params.label_smoothing)
         else:
             squared_error(self._backend.kernels, *arrays)
+
+
+def _dropout_seeds(members: Sequence[Candidate], rank: int) -> npt.NDArray[np.uint64]:
+    """(K,): each rank has rows of its own, and so drops by chances of its own."""
+    return column(members, "seed").astype(np.uint64) + np.array(rank, np.uint64) * _NEXT_RANK
+
+
+def _as_it_is(work: Work) -> Work:
+    return work
