@@ -26,8 +26,8 @@ class Loop(Protocol):
         """Offered after every optimiser step, so it must cost next to nothing.
 
         Whoever wants a checkpoint calls `snapshot` inside this call and gets everything that a resume needs.
-        The arrays may change after the call: copy or write them in it. After it comes `should_stop`. A fit
-        that is told to stop elsewhere, in a long pass over the data, first offers its last state again.
+        The arrays may change after the call: copy or write them in it. A fit that is told to stop first
+        offers its last state again, however short ago it did.
         """
 
     def should_stop(self) -> bool:
@@ -55,26 +55,25 @@ class Stopped(Exception):
 
 
 class Offering:
-    """Keeps the promise of `Loop.checkpoint` on a stop in the middle of a pass, for the loop it wraps."""
+    """Keeps the promise of `Loop.checkpoint` on a stop, for the loop it wraps."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._last: tuple[int, Snapshot] | None = None
-        self._fresh = False
 
     def report(self, step: int, progress: float, metrics: Mapping[str, float]) -> None:
         self._loop.report(step, progress, metrics)
 
     def checkpoint(self, step: int, snapshot: Snapshot) -> None:
-        self._last, self._fresh = (step, snapshot), True
+        self._last = (step, snapshot)
         self._loop.checkpoint(step, snapshot)
 
     def should_stop(self) -> bool:
-        fresh, self._fresh = self._fresh, False
         if not self._loop.should_stop():
             return False
+        # The stop may have come just after the last offer, which was then not taken.
         last, self._last = self._last, None
-        if last and not fresh:
+        if last:
             self._loop.checkpoint(*last)
         return True
 
