@@ -19,7 +19,7 @@ PARTS = ("train", "validation", "test")
 ROWS_A_CALL = 500
 # What a job is sent, by the name in the table.
 CONTENDERS: Mapping[str, Mapping[str, Any]] = {"mlp": {"mlp": {}}, "platform": {}}
-ALGORITHMS = ("mlp", "logistic", "linear", "kmeans", "boosted_trees")
+ALGORITHMS = ("mlp", "logistic", "linear", "kmeans", "boosted_trees", "blend")
 
 
 def train_and_predict(rest: httpx.Client, folder: Path, contender: str) -> dict[str, Any]:

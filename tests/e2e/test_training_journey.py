@@ -35,7 +35,7 @@ def test_digits_reach_the_accuracy_that_the_readme_promises(rest: httpx.Client) 
     assert sum(answer["predictions"][0]["probabilities"].values()) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("algorithm", ["mlp", "logistic", "boosted_trees"])
+@pytest.mark.parametrize("algorithm", ["mlp", "logistic", "boosted_trees", "blend"])
 def test_classes_of_a_mixed_table(rest: httpx.Client, algorithm: str) -> None:
     upload(rest, "flowers", flowers())
     job = train(rest, dataset_id="flowers", target="kind", **{algorithm: {}})
@@ -216,5 +216,5 @@ def test_validate_only_creates_nothing(rest: httpx.Client) -> None:
     upload(rest, "dry", flowers())
     before = rest.get("/v1/jobs").json()["jobs"][0]["job_id"]
     answer = rest.post("/v1/jobs", json={"dataset_id": "dry", "target": "kind", "validate_only": True})
-    assert answer.json()["mlp"]["max_epochs"] > 0
+    assert answer.json()["blend"]["mlp"]["max_epochs"] > 0
     assert rest.get("/v1/jobs").json()["jobs"][0]["job_id"] == before

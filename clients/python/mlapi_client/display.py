@@ -238,7 +238,7 @@ class TrainingView:
     def _place(self, point: job_pb2.MetricPoint) -> str:
         hyperparameters = hyperparameters_of(self._job)
         if "epoch" in point.values:
-            most = hyperparameters.get("max_epochs")
+            most = hyperparameters.get("max_epochs") or hyperparameters.get("mlp.max_epochs")
             return f"epoch {point.values['epoch']:.0f}" + (f"/{most}" if most else "")
         return f"step {point.step}"
 
@@ -258,8 +258,19 @@ def hyperparameters_of(message: Any) -> dict[str, Any]:
     name = message.WhichOneof("algorithm")
     if name is None:
         return {}
-    chosen = getattr(message, name)
-    return {field.name: _plain(field, getattr(chosen, field.name)) for field in chosen.DESCRIPTOR.fields}
+    return _values(getattr(message, name))
+
+
+def _values(message: Any, prefix: str = "") -> dict[str, Any]:
+    """Those of a part have its name before theirs."""
+    found: dict[str, Any] = {}
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if field.message_type:
+            found |= _values(value, f"{prefix}{field.name}.")
+        else:
+            found[prefix + field.name] = _plain(field, value)
+    return found
 
 
 def _plain(field: Any, value: Any) -> Any:

@@ -26,7 +26,7 @@ def set_algorithm(
         if hyperparameters:
             raise InvalidValue.of("algorithm", "is required with hyperparameters")
         return
-    _fields(algorithm)  # raises for an unknown one
+    _message(algorithm)  # raises for an unknown one
     message = getattr(request, algorithm)
     message.SetInParent()
     for name, value in hyperparameters.items():
@@ -34,7 +34,10 @@ def set_algorithm(
 
 
 def parse(algorithm: str, assignments: Iterable[str]) -> dict[str, Any]:
-    """`["learning_rate=0.01", "hidden_sizes=64,32"]` as values; raises InvalidValue."""
+    """`["learning_rate=0.01", "hidden_sizes=64,32"]` as values; raises InvalidValue.
+
+    One of a part has the part's name before its own: `mlp.learning_rate`.
+    """
     values = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
@@ -57,32 +60,45 @@ def _parsed(text: str, algorithm: str, name: str) -> Any:
 
 def _set(message: Any, algorithm: str, name: str, value: Any) -> None:
     field = _field(algorithm, name)
+    if isinstance(value, Mapping):
+        for inner, one in value.items():
+            _set(message, algorithm, f"{name}.{inner}", one)
+        return
+    *parts, own = name.split(".")
+    for part in parts:
+        message = getattr(message, part)
     try:
         if field.is_repeated:
-            getattr(message, name)[:] = value
+            getattr(message, own)[:] = value
         elif isinstance(value, str) and field.enum_type:
-            setattr(message, name, field.enum_type.values_by_name[value].number)
+            setattr(message, own, field.enum_type.values_by_name[value].number)
         else:
-            setattr(message, name, value)
-    except (KeyError, TypeError, ValueError) as error:
+            setattr(message, own, value)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InvalidValue.of(f"{algorithm}.{name}", f"cannot be {value!r}: {error}") from None
 
 
 def _field(algorithm: str, name: str) -> Any:
-    fields = _fields(algorithm)
-    if name not in fields:
-        nearest = _nearest(name, fields)
+    message = _message(algorithm)
+    *parts, own = name.split(".")
+    for part in parts:
+        message = _among(message, part, algorithm, name).message_type or message
+    return _among(message, own, algorithm, name)
+
+
+def _among(message: Any, wanted: str, algorithm: str, name: str) -> Any:
+    fields: Mapping[str, Any] = message.fields_by_name
+    if wanted not in fields:
+        nearest = _nearest(wanted, fields)
         raise InvalidValue.of(f"{algorithm}.{name}", f"{algorithm} has no such hyperparameter{nearest}")
-    return fields[name]
+    return fields[wanted]
 
 
-def _fields(algorithm: str) -> Mapping[str, Any]:
+def _message(algorithm: str) -> Any:
     if algorithm not in ALGORITHMS:
         nearest = _nearest(algorithm, ALGORITHMS)
         raise InvalidValue.of("algorithm", f"{algorithm!r} is unknown{nearest}")
-    field = _ONEOF.containing_type.fields_by_name[algorithm]
-    fields: Mapping[str, Any] = field.message_type.fields_by_name
-    return fields
+    return _ONEOF.containing_type.fields_by_name[algorithm].message_type
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:

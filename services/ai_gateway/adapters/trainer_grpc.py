@@ -94,9 +94,11 @@ def algorithm_message(algorithm: str, values: Mapping[str, Any]) -> dict[str, An
 
 
 def hyperparameters(job: job_pb2.Job) -> Hyperparameters:
-    """The algorithm of a job, on which every field is set."""
+    """The algorithm of a job, on which every field is set; of a blend, its networks."""
     algorithm = str(job.WhichOneof("algorithm"))
     message = getattr(job, algorithm)
+    if algorithm == "blend":
+        algorithm, message = MLP, message.mlp
     values = {
         field.name: tuple(getattr(message, field.name)) if field.is_repeated else getattr(message, field.name)
         for field in message.DESCRIPTOR.fields

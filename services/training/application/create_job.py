@@ -12,7 +12,7 @@ from services.training.application import events, idempotency
 from services.training.application.datasets import check_display_name, found, reserve_content
 from services.training.application.ports import Store, Transaction
 from services.training.domain.dataset import ColumnType, Content, ProfiledColumn
-from services.training.domain.hyperparameters import ALGORITHMS, Hyperparameters, KMeans, Mlp
+from services.training.domain.hyperparameters import ALGORITHMS, Blend, Hyperparameters, KMeans
 from services.training.domain.job import (
     DEFAULT_MAX_ATTEMPTS,
     DEFAULT_TENANT,
@@ -133,7 +133,7 @@ def _spec(tx: Transaction, request: JobRequest, device: Device) -> JobSpec:
     target = None if _clusters(request) else _target(content, request.target)
     task = request.task or _task(target)
     start = _start(tx, request, task)
-    chosen = KMeans() if task is Task.CLUSTERING else Mlp()
+    chosen = KMeans() if task is Task.CLUSTERING else Blend()
     asked = request.hyperparameters or (ALGORITHMS[start.algorithm]() if start else chosen)
     if target:
         _check_target(target, task, len(content.columns))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from services.training.compute.errors import ComputeError
 from services.training.compute.model import TrainedModel
 from services.training.domain.hyperparameters import Hyperparameters
 
 # What the shapes of the learned arrays depend on, beside the data.
-_SHAPES = {"mlp": ("architecture", "hidden_sizes", "ensemble_size"), "kmeans": ("clusters",)}
+_NETWORK = ("architecture", "hidden_sizes", "ensemble_size")
+_SHAPES = {"mlp": _NETWORK, "blend": tuple(f"mlp.{name}" for name in _NETWORK), "kmeans": ("clusters",)}
 
 
 def check_start(start: TrainedModel, params: Hyperparameters, task: str, target: str) -> None:
@@ -16,8 +19,9 @@ def check_start(start: TrainedModel, params: Hyperparameters, task: str, target:
     if began.name != params.name:
         raise _differs("algorithm", params.name, began.name)
     for field in _SHAPES.get(params.name, ()):
-        if getattr(began, field) != getattr(params, field):
-            raise _differs(field, _plain(getattr(params, field)), _plain(getattr(began, field)))
+        asked, was = attrgetter(field)(params), attrgetter(field)(began)
+        if asked != was:
+            raise _differs(field, _plain(asked), _plain(was))
     if start.target.task != task:
         raise _differs("task", task, start.target.task)
     if start.target.name != target:

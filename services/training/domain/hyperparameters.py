@@ -42,9 +42,12 @@ class _Hyperparameters:
 
     def problems(self) -> dict[str, str]:
         """Field name → what is wrong with its value; empty when all is well."""
-        found = {}
+        found: dict[str, str] = {}
         for item in fields(self):  # type: ignore[arg-type]
             value = getattr(self, item.name)
+            if "part" in item.metadata:
+                found |= {f"{item.name}.{name}": text for name, text in value.problems().items()}
+                continue
             if choices := item.metadata.get("choices"):
                 if value not in choices:
                     found[item.name] = f"must be one of {', '.join(choices)}, got {value!r}"
@@ -175,8 +178,28 @@ class BoostedTrees(_Hyperparameters):
     early_stopping_rounds: int = _bounded(100, 1, 100_000)
 
 
-Hyperparameters: TypeAlias = Linear | Logistic | Mlp | KMeans | BoostedTrees
-ALGORITHMS: Mapping[str, Any] = {kind.name: kind for kind in (Linear, Logistic, Mlp, KMeans, BoostedTrees)}
+@dataclass(frozen=True)
+class Blend(_Hyperparameters):
+    """Networks and boosted trees, averaged with the weights that fit the validation rows best."""
+
+    name: ClassVar[str] = "blend"
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "regression")
+    mlp: Mlp = field(default=Mlp(), metadata={"part": Mlp})
+    boosted_trees: BoostedTrees = field(default=BoostedTrees(), metadata={"part": BoostedTrees})
+
+    def settled(self, task: str, rows: int) -> Blend:
+        return replace(self, mlp=self.mlp.settled(task, rows))
+
+
+Hyperparameters: TypeAlias = Linear | Logistic | Mlp | KMeans | BoostedTrees | Blend
+ALGORITHMS: Mapping[str, Any] = {
+    kind.name: kind for kind in (Linear, Logistic, Mlp, KMeans, BoostedTrees, Blend)
+}
+
+
+def parts(kind: Any) -> dict[str, Any]:
+    """Name → kind of the hyperparameters that are within those of a kind."""
+    return {item.name: item.metadata["part"] for item in fields(kind) if "part" in item.metadata}
 
 
 def to_json(params: Hyperparameters) -> dict[str, Any]:
@@ -186,6 +209,10 @@ def to_json(params: Hyperparameters) -> dict[str, Any]:
 
 def from_json(data: Mapping[str, Any]) -> Hyperparameters:
     """The inverse of `to_json`; raises KeyError for an unknown algorithm."""
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items() if name != "algorithm"}
-    params: Hyperparameters = ALGORITHMS[data["algorithm"]](**values)
+    params: Hyperparameters = _restored(ALGORITHMS[data["algorithm"]], data)
     return params
+
+
+def _restored(kind: Any, data: Mapping[str, Any]) -> Any:
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items() if name != "algorithm"}
+    return kind(**values | {name: _restored(part, data[name]) for name, part in parts(kind).items()})

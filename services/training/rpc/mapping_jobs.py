@@ -15,7 +15,7 @@ from services.chassis.status import to_status
 from services.training.application.create_job import JobRequest
 from services.training.application.jobs import cursor_of
 from services.training.domain.history import JobEvent, MetricPoint
-from services.training.domain.hyperparameters import ALGORITHMS, Hyperparameters
+from services.training.domain.hyperparameters import ALGORITHMS, Hyperparameters, parts
 from services.training.domain.job import (
     DEFAULT_MAX_ATTEMPTS,
     Checkpoint,
@@ -83,9 +83,18 @@ def _hyperparameters(message: job_service_pb2.CreateJobRequest) -> Hyperparamete
     name = message.WhichOneof("algorithm")
     if name is None:
         return None
-    values = {field.name: _plain(field, value) for field, value in getattr(message, name).ListFields()}
-    params: Hyperparameters = ALGORITHMS[name](**values)
+    params: Hyperparameters = _read(ALGORITHMS[name], getattr(message, name))
     return params
+
+
+def _read(kind: Any, message: Any) -> Any:
+    """Hyperparameters of that kind, with defaults for what is not set."""
+    within = parts(kind)
+    values = {
+        field.name: _read(within[field.name], value) if field.name in within else _plain(field, value)
+        for field, value in message.ListFields()
+    }
+    return kind(**values)
 
 
 def _plain(field: FieldDescriptor, value: Any) -> Any:
@@ -98,8 +107,18 @@ def _plain(field: FieldDescriptor, value: Any) -> Any:
 
 def algorithm(params: Hyperparameters) -> dict[str, Any]:
     """The oneof member for `params`, as keyword of a message that has it."""
-    values = {name: v.upper() if isinstance(v, str) else v for name, v in vars(params).items()}
-    return {params.name: _ALGORITHMS[params.name](**values)}
+    return {params.name: _written(params)}
+
+
+def _written(params: Any) -> Any:
+    values = {name: _sent(value) for name, value in vars(params).items()}
+    return _ALGORITHMS[params.name](**values)
+
+
+def _sent(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.upper()
+    return _written(value) if hasattr(value, "name") else value
 
 
 def job(item: Job, place: Place | None = None) -> job_pb2.Job:

@@ -166,4 +166,4 @@ def test_every_field_of_a_request_has_its_argument(api: FakeApi, client: Client)
     )
     fields = {field.name for field, _ in api.calls["CreateJob"][0].ListFields()}
     known = {field.name for field in job_service_pb2.CreateJobRequest.DESCRIPTOR.fields}
-    assert known - fields == of_rest | {"linear", "logistic", "kmeans", "boosted_trees"}
+    assert known - fields == of_rest | {"linear", "logistic", "kmeans", "boosted_trees", "blend"}

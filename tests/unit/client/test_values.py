@@ -35,6 +35,10 @@ def test_the_platform_may_choose(api: FakeApi, client: Client) -> None:
         ("logistic", {"dropout": 1}, "logistic.dropout.*it has l2, max_iterations, tolerance"),
         ("mpl", {}, "'mpl' is unknown; did you mean 'mlp'"),
         ("mlp", {"batch_size": 0.5}, "mlp.batch_size: cannot be 0.5"),
+        ("blend", {"mlp.dropuot": 1}, "blend.mlp.dropuot.*did you mean 'dropout'"),
+        ("blend", {"mlp": {"batch_size": 0.5}}, "blend.mlp.batch_size: cannot be 0.5"),
+        ("blend", {"mlp": 3}, "blend.mlp: cannot be 3"),
+        ("blend", {"mlp.dropout.x": 3}, "blend.mlp.dropout.x: blend has no such"),
         ("mlp", {"hidden_sizes": 64}, "mlp.hidden_sizes: cannot be 64"),
         (None, {"l2": 1}, "algorithm: is required"),
     ],
@@ -51,6 +55,19 @@ def test_assignments_are_read_by_the_type_of_the_field() -> None:
     given = ["learning_rate=1e-2", "hidden_sizes=64,32", "max_epochs=5"]
     assert parse("mlp", given) == {"learning_rate": 0.01, "hidden_sizes": [64, 32], "max_epochs": 5}
     assert parse("mlp", ["hidden_sizes=[8]"]) == {"hidden_sizes": [8]}
+
+
+def test_those_of_a_part_have_its_name_before_theirs(api: FakeApi, client: Client) -> None:
+    chosen = parse("blend", ["mlp.hidden_sizes=8,4", "mlp.architecture=plain", "boosted_trees.gamma=0.5"])
+    client.jobs.create("d", "t", algorithm="blend", hyperparameters=chosen)
+    nested = {
+        "mlp": {"hidden_sizes": [8, 4], "architecture": "PLAIN"},
+        "boosted_trees": {"gamma": 0.5},
+    }
+    client.jobs.create("d", "t", algorithm="blend", hyperparameters=nested)
+    for request in api.calls["CreateJob"]:
+        assert MessageToDict(request.blend, preserving_proto_field_name=True) == nested
+        assert hyperparameters_of(request)["mlp.hidden_sizes"] == [8, 4]
 
 
 def test_choices_are_written_by_name(api: FakeApi, client: Client) -> None:

@@ -55,7 +55,7 @@ class Recorder:
 
 @dataclass
 class Interrupted(Recorder):
-    """A recorder that is told to stop right after it let offer number `last` pass, and takes it the next time."""
+    """Told to stop right after it let offer number `last` pass; takes it when it comes again."""
 
     last: int = 1
     offered: int = 0

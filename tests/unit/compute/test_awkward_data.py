@@ -15,6 +15,7 @@ from services.training.compute.table import Categories, Column, take
 from services.training.compute.trainer import Fitted, NullLoop, Problem, fit
 from services.training.domain.hyperparameters import (
     ALGORITHMS,
+    Blend,
     BoostedTrees,
     Hyperparameters,
     KMeans,
@@ -29,10 +30,11 @@ Columns = dict[str, Column]
 NUMPY = open_backend("numpy")
 MLP = Mlp(hidden_sizes=(16,), max_epochs=12, batch_size=64, ensemble_size=1)
 TREES = BoostedTrees(n_estimators=30, learning_rate=0.3)
-CLASSIFIERS: list[Hyperparameters] = [Logistic(), MLP, TREES]
+BLEND = Blend(MLP, TREES)
+CLASSIFIERS: list[Hyperparameters] = [Logistic(), MLP, TREES, BLEND]
 EVERY: list[tuple[Task, Hyperparameters]] = [
     *(("classification", params) for params in CLASSIFIERS),
-    *(("regression", params) for params in (Linear(), MLP, TREES)),
+    *(("regression", params) for params in (Linear(), MLP, TREES, BLEND)),
     ("clustering", KMeans(clusters=2)),
 ]
 

@@ -21,6 +21,7 @@ from services.training.compute.targets import ClassTarget, ValueTarget
 from services.training.compute.trainer import NullLoop, Problem, fit
 from services.training.domain.hyperparameters import (
     ALGORITHMS,
+    Blend,
     BoostedTrees,
     Hyperparameters,
     KMeans,
@@ -34,9 +35,10 @@ from tests.unit.compute.tables import text
 REAL = Mlp(hidden_sizes=(24, 17), max_epochs=8, ensemble_size=3)
 PLAIN = Mlp(hidden_sizes=(24, 17), max_epochs=8, ensemble_size=2, architecture="plain")
 TREES = BoostedTrees(n_estimators=25, learning_rate=0.3)
+BLEND = Blend(REAL, TREES)
 CASES = [
-    *((params, target) for params in (Logistic(), REAL, PLAIN, TREES) for target in ("kind", "pair")),
-    *((params, "y") for params in (Linear(), REAL, PLAIN, TREES)),
+    *((params, target) for params in (Logistic(), REAL, PLAIN, TREES, BLEND) for target in ("kind", "pair")),
+    *((params, "y") for params in (Linear(), REAL, PLAIN, TREES, BLEND)),
 ]
 # All of them, and kinds by themselves.
 COLUMNS = [(), ("label", "fixed"), ("size",), ("two", "colour"), ("city",), ("label", "city", "size")]

@@ -19,7 +19,7 @@ from services.training.compute.loop import Loop, Snapshot
 from services.training.compute.model import weights_sha256
 from services.training.compute.table import Table, take
 from services.training.compute.trainer import Fitted, Problem, fit
-from services.training.domain.hyperparameters import BoostedTrees, KMeans, Linear, Logistic, Mlp
+from services.training.domain.hyperparameters import Blend, BoostedTrees, KMeans, Linear, Logistic, Mlp
 from tests.unit.compute.tables import Interrupted, Recorder, bundled
 
 NUMPY = open_backend("numpy")
@@ -49,6 +49,8 @@ CASES = {
     "trees": Problem("classification", "y", TREES, seed=4),
     "trees, values": Problem("regression", "y", TREES, seed=2**40),
     "trees, no validation": Problem("classification", "y", TREES, 5, validation_fraction=0),
+    "blend": Problem("classification", "y", Blend(HASTY, TREES), seed=4),
+    "blend, values": Problem("regression", "y", Blend(PLAIN, TREES), seed=4),
     "kmeans": Problem("clustering", "", KMeans(clusters=6, restarts=3), seed=2),
     "kmeans, batches": Problem("clustering", "", KMeans(9, batch_size=20, max_iterations=5, restarts=2), 1),
 }
@@ -141,7 +143,7 @@ def test_a_stop_after_the_last_step_loses_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("name", "other"),
-    list(permutations(["mlp", "mlp, values", "logistic", "linear", "kmeans"], 2)),
+    list(permutations(["mlp", "mlp, values", "logistic", "linear", "kmeans", "blend"], 2)),
 )
 def test_a_checkpoint_of_another_fit_is_refused(name: str, other: str) -> None:
     loop = Interrupted(last=3)

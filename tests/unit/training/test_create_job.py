@@ -14,12 +14,12 @@ from services.training.adapters.store_sql import SqlStore
 from services.training.application.create_job import CreateJob, JobRequest
 from services.training.application.ports import Page
 from services.training.domain.dataset import ColumnType, Content, Version
-from services.training.domain.hyperparameters import KMeans, Linear, Logistic, Mlp
+from services.training.domain.hyperparameters import Blend, KMeans, Linear, Logistic, Mlp
 from services.training.domain.job import Device, Job, JobState, Source, Task
 from tests.unit.training.samples import NOW, column, content, dataset, model
 
 Create: TypeAlias = Callable[..., Job]
-DEFAULTS = Mlp(learning_rate=0.04, max_epochs=256)
+DEFAULTS = Blend(Mlp(learning_rate=0.04, max_epochs=256))
 GOOD = JobRequest("table", "kind")
 NAN = float("nan")
 
@@ -99,6 +99,7 @@ def test_the_task_is_found_from_the_target(
         ({"hyperparameters": Mlp(hidden_sizes=(8,) * 33)}, "mlp.hidden_sizes"),
         ({"hyperparameters": Mlp(learning_rate=float("inf"))}, "mlp.learning_rate"),
         ({"hyperparameters": Mlp(max_epochs=-1)}, "mlp.max_epochs"),
+        ({"hyperparameters": Blend(Mlp(max_epochs=-1))}, "blend.mlp.max_epochs"),
         ({"target": "y", "hyperparameters": Logistic()}, "logistic"),
         ({"target": ""}, "target"),
         ({"target": "", "hyperparameters": Logistic()}, "target"),
@@ -290,9 +291,9 @@ def start(create: CreateJob, store: SqlStore) -> CreateJob:
 
 def test_a_job_can_start_from_a_model_and_trains_what_that_is(start: CreateJob) -> None:
     made = start(replace(GOOD, warm_start_model_id="model-1"))
-    assert (made.spec.warm_start_model_id, made.spec.hyperparameters) == ("model-1", DEFAULTS)
+    assert (made.spec.warm_start_model_id, made.spec.hyperparameters) == ("model-1", DEFAULTS.mlp)
     again = start(replace(GOOD, warm_start_model_id="model-1", hyperparameters=Mlp(max_epochs=3)))
-    assert again.spec.hyperparameters == replace(DEFAULTS, max_epochs=3)
+    assert again.spec.hyperparameters == replace(DEFAULTS.mlp, max_epochs=3)
 
 
 @pytest.mark.parametrize(

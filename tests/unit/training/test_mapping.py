@@ -17,7 +17,15 @@ from services.training.application.create_job import JobRequest
 from services.training.application.ports import Outcome
 from services.training.domain.dataset import ColumnType
 from services.training.domain.history import Level, MetricPoint
-from services.training.domain.hyperparameters import Hyperparameters, KMeans, Linear, Logistic, Mlp
+from services.training.domain.hyperparameters import (
+    Blend,
+    BoostedTrees,
+    Hyperparameters,
+    KMeans,
+    Linear,
+    Logistic,
+    Mlp,
+)
 from services.training.domain.job import Device, JobError, JobState, Source, Task, Usage
 from services.training.domain.schedule import Place
 from services.training.rpc import mapping
@@ -33,6 +41,8 @@ from tests.unit.training.samples import LATER, NOW, checkpoint, event, job, mode
         Logistic(l2=0.1, max_iterations=1, tolerance=1e-9),
         Mlp((3, 5), 1, 2, 0.3, 0, 0, 1, 4),
         KMeans(3, 7, 0, 64, 2),
+        BoostedTrees(7, gamma=0.5),
+        Blend(Mlp((3,), learning_rate=0.5, architecture="plain"), BoostedTrees(7)),
     ],
 )
 def test_hyperparameters_survive_both_ways(params: Hyperparameters) -> None:
@@ -40,7 +50,7 @@ def test_hyperparameters_survive_both_ways(params: Hyperparameters) -> None:
     assert jobs.job_request(message, "lab").hyperparameters == params
 
 
-@pytest.mark.parametrize("kind", [Linear, Logistic, Mlp, KMeans])
+@pytest.mark.parametrize("kind", [Linear, Logistic, Mlp, KMeans, BoostedTrees, Blend])
 def test_what_is_not_set_is_the_default(kind: Any) -> None:
     message = job_service_pb2.CreateJobRequest()
     getattr(message, kind.name).SetInParent()

@@ -10,6 +10,7 @@ from services.training.domain.hyperparameters import Hyperparameters
 
 # Module and class. What an algorithm needs is imported when it is first used: some of it takes long.
 ESTIMATORS: Mapping[str, tuple[str, str]] = {
+    "blend": ("blend", "BlendEstimator"),
     "boosted_trees": ("boosted_trees", "BoostedTreesEstimator"),
     "kmeans": ("kmeans", "KMeansEstimator"),
     "linear": ("linear", "LinearEstimator"),
@@ -17,7 +18,7 @@ ESTIMATORS: Mapping[str, tuple[str, str]] = {
     "mlp": ("mlp", "MlpEstimator"),
 }
 # Those that take packed rows, and make of them what they need.
-PACKED = frozenset({"boosted_trees", "mlp"})
+PACKED = frozenset({"blend", "boosted_trees", "mlp"})
 # Those that multiply rows without expanding them, which is faster where they have many categories.
 SPARSE = frozenset({"logistic"})
 

@@ -421,3 +421,42 @@ class BoostedTrees(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__subsample) -> _WhichOneofReturnType__subsample | None: ...
 
 Global___BoostedTrees: _TypeAlias = BoostedTrees  # noqa: Y015
+
+@_typing.final
+class Blend(_message.Message):
+    """Networks and boosted trees, averaged with the weights that fit the validation rows best; of equal weight
+    without any.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MLP_FIELD_NUMBER: _builtins.int
+    BOOSTED_TREES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def mlp(self) -> Global___Mlp:
+        """The networks, which are trained first."""
+
+    @_builtins.property
+    def boosted_trees(self) -> Global___BoostedTrees:
+        """The trees."""
+
+    def __init__(
+        self,
+        *,
+        mlp: Global___Mlp | None = ...,
+        boosted_trees: Global___BoostedTrees | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_boosted_trees", b"_boosted_trees", "_mlp", b"_mlp", "boosted_trees", b"boosted_trees", "mlp", b"mlp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_boosted_trees", b"_boosted_trees", "_mlp", b"_mlp", "boosted_trees", b"boosted_trees", "mlp", b"mlp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__boosted_trees: _TypeAlias = _typing.Literal["boosted_trees"]  # noqa: Y015
+    _WhichOneofArgType__boosted_trees: _TypeAlias = _typing.Literal["_boosted_trees", b"_boosted_trees"]  # noqa: Y015
+    _WhichOneofReturnType__mlp: _TypeAlias = _typing.Literal["mlp"]  # noqa: Y015
+    _WhichOneofArgType__mlp: _TypeAlias = _typing.Literal["_mlp", b"_mlp"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__boosted_trees) -> _WhichOneofReturnType__boosted_trees | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mlp) -> _WhichOneofReturnType__mlp | None: ...
+
+Global___Blend: _TypeAlias = Blend  # noqa: Y015

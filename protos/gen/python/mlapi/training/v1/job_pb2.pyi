@@ -193,6 +193,7 @@ class Job(_message.Message):
     MLP_FIELD_NUMBER: _builtins.int
     KMEANS_FIELD_NUMBER: _builtins.int
     BOOSTED_TREES_FIELD_NUMBER: _builtins.int
+    BLEND_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     VALIDATION_METRICS_FIELD_NUMBER: _builtins.int
@@ -276,6 +277,10 @@ class Job(_message.Message):
         """Gradient-boosted trees."""
 
     @_builtins.property
+    def blend(self) -> _algorithm_pb2.Blend:
+        """Networks and boosted trees, averaged."""
+
+    @_builtins.property
     def validation_metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Output only. Measured on the validation part: `accuracy`, `log_loss`, `roc_auc`, `f1`, `calibration_error`
         (expected, of the most probable class, in 15 bins); `rmse`, `mae`, `r2`; `inertia` (sum of squared distances
@@ -350,6 +355,7 @@ class Job(_message.Message):
         mlp: _algorithm_pb2.Mlp | None = ...,
         kmeans: _algorithm_pb2.KMeans | None = ...,
         boosted_trees: _algorithm_pb2.BoostedTrees | None = ...,
+        blend: _algorithm_pb2.Blend | None = ...,
         state: Global___Job.State.ValueType = ...,
         progress: _builtins.float = ...,
         validation_metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
@@ -367,11 +373,11 @@ class Job(_message.Message):
         queue: Global___QueuePlace | None = ...,
         checkpoints: _abc.Iterable[Global___Checkpoint] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "boosted_trees", b"boosted_trees", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "queue", b"queue", "split", b"split", "start_time", b"start_time", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "blend", b"blend", "boosted_trees", b"boosted_trees", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "queue", b"queue", "split", b"split", "start_time", b"start_time", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "attempt", b"attempt", "boosted_trees", b"boosted_trees", "checkpoints", b"checkpoints", "create_time", b"create_time", "dataset_id", b"dataset_id", "dataset_sha256", b"dataset_sha256", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "job_id", b"job_id", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "model_id", b"model_id", "priority", b"priority", "progress", b"progress", "queue", b"queue", "seed", b"seed", "split", b"split", "start_time", b"start_time", "state", b"state", "step", b"step", "target", b"target", "task", b"task", "tenant", b"tenant", "test_dataset_id", b"test_dataset_id", "test_metrics", b"test_metrics", "time_limit_seconds", b"time_limit_seconds", "update_time", b"update_time", "usage", b"usage", "validation_dataset_id", b"validation_dataset_id", "validation_metrics", b"validation_metrics", "warm_start_model_id", b"warm_start_model_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "attempt", b"attempt", "blend", b"blend", "boosted_trees", b"boosted_trees", "checkpoints", b"checkpoints", "create_time", b"create_time", "dataset_id", b"dataset_id", "dataset_sha256", b"dataset_sha256", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "job_id", b"job_id", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "model_id", b"model_id", "priority", b"priority", "progress", b"progress", "queue", b"queue", "seed", b"seed", "split", b"split", "start_time", b"start_time", "state", b"state", "step", b"step", "target", b"target", "task", b"task", "tenant", b"tenant", "test_dataset_id", b"test_dataset_id", "test_metrics", b"test_metrics", "time_limit_seconds", b"time_limit_seconds", "update_time", b"update_time", "usage", b"usage", "validation_dataset_id", b"validation_dataset_id", "validation_metrics", b"validation_metrics", "warm_start_model_id", b"warm_start_model_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_algorithm: _TypeAlias = _typing.Literal["linear", "logistic", "mlp", "kmeans", "boosted_trees"]  # noqa: Y015
+    _WhichOneofReturnType_algorithm: _TypeAlias = _typing.Literal["linear", "logistic", "mlp", "kmeans", "boosted_trees", "blend"]  # noqa: Y015
     _WhichOneofArgType_algorithm: _TypeAlias = _typing.Literal["algorithm", b"algorithm"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_algorithm) -> _WhichOneofReturnType_algorithm | None: ...
 

@@ -48,6 +48,7 @@ class CreateJobRequest(_message.Message):
     MLP_FIELD_NUMBER: _builtins.int
     KMEANS_FIELD_NUMBER: _builtins.int
     BOOSTED_TREES_FIELD_NUMBER: _builtins.int
+    BLEND_FIELD_NUMBER: _builtins.int
     HTTP_BODY_FIELD_NUMBER: _builtins.int
     dataset_id: _builtins.str
     """Required. Dataset to train on."""
@@ -106,6 +107,10 @@ class CreateJobRequest(_message.Message):
         """Gradient-boosted trees."""
 
     @_builtins.property
+    def blend(self) -> _algorithm_pb2.Blend:
+        """Networks and boosted trees, averaged."""
+
+    @_builtins.property
     def http_body(self) -> _httpbody_pb2.HttpBody:
         """REST only: the JSON object of the fields above. Leave empty over gRPC."""
 
@@ -133,13 +138,14 @@ class CreateJobRequest(_message.Message):
         mlp: _algorithm_pb2.Mlp | None = ...,
         kmeans: _algorithm_pb2.KMeans | None = ...,
         boosted_trees: _algorithm_pb2.BoostedTrees | None = ...,
+        blend: _algorithm_pb2.Blend | None = ...,
         http_body: _httpbody_pb2.HttpBody | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "boosted_trees", b"boosted_trees", "http_body", b"http_body", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "split", b"split"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "blend", b"blend", "boosted_trees", b"boosted_trees", "http_body", b"http_body", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "split", b"split"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "boosted_trees", b"boosted_trees", "dataset_id", b"dataset_id", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "http_body", b"http_body", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "priority", b"priority", "request_id", b"request_id", "seed", b"seed", "split", b"split", "target", b"target", "task", b"task", "test_dataset_id", b"test_dataset_id", "time_limit_seconds", b"time_limit_seconds", "validate_only", b"validate_only", "validation_dataset_id", b"validation_dataset_id", "warm_start_model_id", b"warm_start_model_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "blend", b"blend", "boosted_trees", b"boosted_trees", "dataset_id", b"dataset_id", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "http_body", b"http_body", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "priority", b"priority", "request_id", b"request_id", "seed", b"seed", "split", b"split", "target", b"target", "task", b"task", "test_dataset_id", b"test_dataset_id", "time_limit_seconds", b"time_limit_seconds", "validate_only", b"validate_only", "validation_dataset_id", b"validation_dataset_id", "warm_start_model_id", b"warm_start_model_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_algorithm: _TypeAlias = _typing.Literal["linear", "logistic", "mlp", "kmeans", "boosted_trees"]  # noqa: Y015
+    _WhichOneofReturnType_algorithm: _TypeAlias = _typing.Literal["linear", "logistic", "mlp", "kmeans", "boosted_trees", "blend"]  # noqa: Y015
     _WhichOneofArgType_algorithm: _TypeAlias = _typing.Literal["algorithm", b"algorithm"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_algorithm) -> _WhichOneofReturnType_algorithm | None: ...
 
