@@ -28,10 +28,11 @@ def test_in_bfloat16_it_learns_nearly_the_same(fit: FitCase, device: Backend) ->
     np.testing.assert_allclose(*map(fit.predictions, learned), atol=0.05)
 
 
+@pytest.mark.parametrize("counted", [False, True])
 @pytest.mark.parametrize("params", OTHERS, ids=lambda params: params.name)
-def test_other_algorithms_learn_the_same(params: Hyperparameters, device: Backend) -> None:
-    learned = fit_other(params, device)
-    for name, array in fit_other(params, open_backend("numpy")).items():
+def test_other_algorithms_learn_the_same(params: Hyperparameters, device: Backend, counted: bool) -> None:
+    learned = fit_other(params, device, counted)
+    for name, array in fit_other(params, open_backend("numpy"), counted).items():
         np.testing.assert_allclose(learned[name], array, atol=1e-3, err_msg=name)
 
 

@@ -22,10 +22,11 @@ _GOLDEN = (5**0.5 - 1) / 2
 LEAST = 1e-30
 
 
-def fit_temperature(probabilities: FloatArray, labels: IntArray) -> float:
+def fit_temperature(probabilities: FloatArray, labels: IntArray, weights: FloatArray | None = None) -> float:
     """The T with the least log loss on rows that were not trained on, drawn a little towards 1.
 
-    probabilities: (n, classes), rows summing to 1; labels: (n,). 1 without rows.
+    probabilities: (n, classes), rows summing to 1; labels: (n,). weights: (n,), by which the rows count, as n
+    in all. 1 without rows.
 
     The loss is convex in 1/T and so has one minimum in log T, which a golden section finds to 1e-6; the
     prior is that log T is normal with a deviation of 1/2, and weighs as much as 10 rows.
@@ -38,7 +39,8 @@ def fit_temperature(probabilities: FloatArray, labels: IntArray) -> float:
         scaled = logs * exp(-log_temperature)
         scaled -= scaled.max(axis=1, keepdims=True)
         picked = scaled[np.arange(len(labels)), labels]
-        rows = float((np.log(np.exp(scaled).sum(axis=1)) - picked).sum())
+        losses = np.log(np.exp(scaled).sum(axis=1)) - picked
+        rows = float(losses.sum() if weights is None else len(labels) * np.average(losses, weights=weights))
         return rows + _PRIOR_ROWS / 2 * (log_temperature / _PRIOR_SPREAD) ** 2
 
     low, high = -_WIDEST, _WIDEST

@@ -27,11 +27,12 @@ class ClusterScore:
         self._inertia = 0.0
         self._kept: list[tuple[FloatArray, npt.NDArray[np.intp]]] = []
 
-    def add(self, features: FloatArray, clusters: FloatArray) -> None:
-        """Takes the next rows (m, d) and the numbers of their clusters (m,)."""
+    def add(self, features: FloatArray, clusters: FloatArray, weights: FloatArray | None = None) -> None:
+        """Takes the next rows (m, d), the numbers of their clusters and perhaps their weights (m,)."""
         numbers = clusters.astype(np.intp)
         gaps = features - self._centres[numbers]
-        self._inertia += float(np.einsum("ij,ij->", gaps, gaps))
+        counted = gaps if weights is None else gaps * weights[:, None]
+        self._inertia += float(np.einsum("ij,ij->", gaps, counted))
         first, last = np.searchsorted(self._sample, (self._rows, self._rows + len(features)))
         kept = self._sample[first:last] - self._rows
         self._kept.append((features[kept], numbers[kept]))
@@ -40,9 +41,9 @@ class ClusterScore:
     def metrics(self) -> dict[str, float]:
         """Of all rows so far; empty without any.
 
-        inertia: the sum of squared distances from each row to its centre, in standardised units.
-        silhouette: of SILHOUETTE_ROWS of the rows; left out when they are all in one cluster, or no two in
-        the same.
+        inertia: the sum of squared distances from each row to its centre, in standardised units, each by its
+        row's weight. silhouette: of SILHOUETTE_ROWS of the rows, whatever they weigh; left out when they are
+        all in one cluster, or no two in the same.
         """
         if not self._rows:
             return {}

@@ -35,7 +35,8 @@ _PREDICTED = 1 << 17
 def explain(
     model: TrainedModel, samples: Samples, seed: int, go_on: Callable[[], None]
 ) -> Explanation | None:
-    """The importance of every column, on at most 2,000 of the rows. The same arguments give the same.
+    """The importance of every column, on at most 2,000 of the rows, which count by their weights. The same
+    arguments give the same.
 
     None for clusters, and for more than MOST_COLUMNS columns. Nothing is trained: it costs predictions of
     131,072 rows at most, or of 500 rows a column when there are more than 262 columns.
@@ -47,30 +48,31 @@ def explain(
         return None
     random = np.random.default_rng(seed)
     rows = _some_rows(len(samples), columns, random)
-    features, targets = samples.taken(rows)
+    features, targets, weights = samples.taken(rows)
     metric, losses = _losses(model, targets)
     orders = np.array([random.permutation(len(rows)) for _ in range(REPEATS)])
     places = column_places(model.preprocessor, features.shape[1])
-    baseline = float(losses(features).mean())
-    found = shuffled(losses, features, places, orders, go_on) - baseline
+    baseline = float(np.average(losses(features), weights=weights))
+    found = shuffled(losses, features, places, orders, go_on, weights) - baseline
     errors = found.std(axis=1, ddof=1) / sqrt(REPEATS)
     triples = zip(model.preprocessor.names, found.mean(axis=1).tolist(), errors.tolist(), strict=True)
     importances = sorted((Importance(*one) for one in triples), key=lambda one: -one.mean)
     return Explanation(metric, baseline, len(rows), tuple(importances))
 
 
-def shuffled(
+def shuffled(  # noqa: PLR0917 (a model's losses on rows, and what is done to these)
     losses: Callable[[Matrix], FloatArray],
     features: Matrix,
     places: Sequence[slice],
     orders: IntArray,
     go_on: Callable[[], None],
+    weights: FloatArray | None = None,
 ) -> FloatArray:
     """The mean loss with one column shuffled: (columns, repeats).
 
     losses: of rows (repeats · n, d), which are the n again and again, one number each. features: (n, d).
     places: what of a row each column takes. orders: (repeats, n), permutations of the rows, the same for
-    every column.
+    every column. weights: (n,), by which the rows count.
     """
     found, changed = np.empty((len(places), len(orders))), np.stack([features] * len(orders))
     for column, place in enumerate(places):
@@ -78,7 +80,7 @@ def shuffled(
         changed[:, :, place] = features[:, place][orders]
         # All repeats at once: some models take long to get ready.
         said = losses(changed.reshape(-1, features.shape[1]))
-        found[column] = said.reshape(orders.shape).mean(axis=1)
+        found[column] = np.average(said.reshape(orders.shape), axis=1, weights=weights)
         changed[:, :, place] = features[:, place]
     return found
 

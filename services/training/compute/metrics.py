@@ -1,6 +1,7 @@
 """How good predictions are. A metric that its data leaves undefined is left out, never NaN.
 
-Everything here takes arrays on the host: a model predicts there, whatever it was trained on.
+Everything here takes arrays on the host: a model predicts there, whatever it was trained on. Rows count by
+their weights, (n,) and all above 0; where there are none, each counts 1.
 """
 
 from __future__ import annotations
@@ -23,38 +24,39 @@ class ClassificationScore:
     """Takes predictions a block at a time. Codes and probabilities are as `classification_metrics` has them.
 
     rows: how many there will be.
-    confusion: (classes, classes), how many rows of each true class were taken for each.
+    confusion: (classes, classes), how many rows of each true class were taken for each, whatever they weigh.
     """
 
     def __init__(self, rows: int, classes: int) -> None:
-        self._rows = 0
         self._loss = 0.0
         self.confusion = np.zeros((classes, classes), np.int64)
+        self._weighed = np.zeros((classes, classes))
         self._calibration = _Calibration()
         # Of two classes, one curve is the mirror of the other.
         columns = 1 if classes == 2 else classes
         kept = rows * columns <= _MOST_SCORES
         self._curves: _Kept | _Counted = (_Kept if kept else _Counted)(rows, columns)
 
-    def add(self, truth: IntArray, probabilities: FloatArray) -> None:
-        """Takes the next rows."""
+    def add(self, truth: IntArray, probabilities: FloatArray, weights: FloatArray | None = None) -> None:
+        """Takes the next rows; with weights always, or never."""
         predicted = probabilities.argmax(axis=1)
-        self._rows += len(truth)
-        self._loss += float(log_losses(truth, probabilities).sum())
+        self._loss += _sum(log_losses(truth, probabilities), weights)
         np.add.at(self.confusion, (truth, predicted), 1)
-        self._calibration.add(probabilities.max(axis=1), truth == predicted)
-        self._curves.add(truth, probabilities)
+        np.add.at(self._weighed, (truth, predicted), 1 if weights is None else weights)
+        self._calibration.add(probabilities.max(axis=1), truth == predicted, weights)
+        self._curves.add(truth, probabilities, weights)
 
     def metrics(self) -> dict[str, float]:
         """Of all rows so far; empty without any."""
-        if not self._rows:
+        total = float(self._weighed.sum())
+        if not total:
             return {}
-        true, hit = self.confusion.sum(axis=1), self.confusion.diagonal()
-        either = true + self.confusion.sum(axis=0)
+        true, hit = self._weighed.sum(axis=1), self._weighed.diagonal()
+        either = true + self._weighed.sum(axis=0)
         seen = either > 0
         found = {
-            "accuracy": float(hit.sum() / self._rows),
-            "log_loss": self._loss / self._rows,
+            "accuracy": float(hit.sum() / total),
+            "log_loss": self._loss / total,
             "f1": float((2 * hit[seen] / either[seen]).mean()),
             "calibration_error": self._calibration.error(),
         }
@@ -67,29 +69,30 @@ class RegressionScore:
     """Takes predictions a block at a time."""
 
     def __init__(self) -> None:
-        self._rows = 0
         self._square = self._absolute = 0.0
         self._truth = Moments()
 
-    def add(self, truth: FloatArray, predicted: FloatArray) -> None:
+    def add(self, truth: FloatArray, predicted: FloatArray, weights: FloatArray | None = None) -> None:
         """Takes the next rows."""
         values = np.asarray(truth, np.float64)
         errors = np.asarray(predicted, np.float64) - values
-        self._rows += len(values)
-        self._square += float(errors @ errors)
-        self._absolute += float(np.abs(errors).sum())
-        self._truth.add(values)
+        self._square += float(errors @ (errors if weights is None else errors * weights))
+        self._absolute += _sum(np.abs(errors), weights)
+        self._truth.add(values, None if weights is None else np.asarray(weights, np.float64))
 
     def metrics(self) -> dict[str, float]:
         """Of all rows so far; empty without any."""
-        if not self._rows:
+        total = self._truth.count
+        if not total:
             return {}
-        found = {"rmse": sqrt(self._square / self._rows), "mae": self._absolute / self._rows}
+        found = {"rmse": sqrt(self._square / total), "mae": self._absolute / total}
         spread = self._truth.squares
         return found | {"r2": 1 - self._square / spread} if spread > 0 else found
 
 
-def classification_metrics(truth: IntArray, probabilities: FloatArray) -> dict[str, float]:
+def classification_metrics(
+    truth: IntArray, probabilities: FloatArray, weights: FloatArray | None = None
+) -> dict[str, float]:
     """accuracy, log_loss, f1 (macro), calibration_error and, where defined, roc_auc. Empty without rows.
 
     truth: (n,) codes; probabilities: (n, classes), rows summing to 1.
@@ -103,14 +106,16 @@ def classification_metrics(truth: IntArray, probabilities: FloatArray) -> dict[s
     has no rows. Of more than 33 million scores it is good to a thousandth.
     """
     score = ClassificationScore(*probabilities.shape)
-    score.add(truth, probabilities)
+    score.add(truth, probabilities, weights)
     return score.metrics()
 
 
-def regression_metrics(truth: FloatArray, predicted: FloatArray) -> dict[str, float]:
+def regression_metrics(
+    truth: FloatArray, predicted: FloatArray, weights: FloatArray | None = None
+) -> dict[str, float]:
     """rmse, mae and, unless the truth is constant, r2; in the target's units. Empty without rows."""
     score = RegressionScore()
-    score.add(truth, predicted)
+    score.add(truth, predicted, weights)
     return score.metrics()
 
 
@@ -121,23 +126,28 @@ def log_losses(truth: IntArray, probabilities: FloatArray) -> npt.NDArray[np.flo
     return losses
 
 
+def _sum(values: FloatArray, weights: FloatArray | None) -> float:
+    return float(values.sum() if weights is None else values @ weights)
+
+
 class _Calibration:
     """In bins of the greatest probability, the sums of those and of the rows that were told right."""
 
     def __init__(self) -> None:
-        self._rows = 0
+        self._total = 0.0
         self._sums = np.zeros((2, CALIBRATION_BINS))
 
-    def add(self, greatest: FloatArray, right: npt.NDArray[np.bool_]) -> None:
+    def add(self, greatest: FloatArray, right: npt.NDArray[np.bool_], weights: FloatArray | None) -> None:
         """Takes the next rows."""
         bins = np.searchsorted(np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1], greatest)
-        self._rows += len(bins)
-        self._sums += [np.bincount(bins, values, CALIBRATION_BINS) for values in (greatest, right)]
+        counted = np.ones(len(bins)) if weights is None else weights
+        self._total += float(counted.sum())
+        self._sums += [np.bincount(bins, counted * values, CALIBRATION_BINS) for values in (greatest, right)]
 
     def error(self) -> float:
         """Of all rows so far."""
         said, true = self._sums
-        return float(np.abs(said - true).sum() / self._rows)
+        return float(np.abs(said - true).sum() / self._total)
 
 
 class _Kept:
@@ -146,18 +156,24 @@ class _Kept:
     def __init__(self, rows: int, columns: int) -> None:
         self._truth = np.empty(rows, np.int16)
         self._scores = np.empty((columns, rows))
+        self._weights: list[FloatArray] = []
         self._rows = 0
 
-    def add(self, truth: IntArray, probabilities: FloatArray) -> None:
+    def add(self, truth: IntArray, probabilities: FloatArray, weights: FloatArray | None) -> None:
         columns, rows = len(self._scores), slice(self._rows, self._rows + len(truth))
         self._truth[rows] = truth
         self._scores[:, rows] = probabilities[:, -columns:].T
+        self._weights += [] if weights is None else [weights]
         self._rows += len(truth)
 
     def areas(self) -> list[float]:
         """Mann-Whitney statistics: how often a positive row scores above a negative one; ties count half."""
         first = 1 if len(self._scores) == 1 else 0
-        return [_area(self._truth == code, scores) for code, scores in enumerate(self._scores, first)]
+        positive = [(self._truth == code, scores) for code, scores in enumerate(self._scores, first)]
+        if not self._weights:
+            return [_area(*one) for one in positive]
+        weights = np.concatenate(self._weights)
+        return [_weighted_area(*one, weights) for one in positive]
 
 
 def _area(positive: npt.NDArray[np.bool_], scores: FloatArray) -> float:
@@ -169,29 +185,38 @@ def _area(positive: npt.NDArray[np.bool_], scores: FloatArray) -> float:
     return ahead / 2 / (len(above) * len(below))
 
 
+def _weighted_area(positive: npt.NDArray[np.bool_], scores: FloatArray, weights: FloatArray) -> float:
+    """The same, of pairs that count by the product of their weights."""
+    above, below = scores[positive], scores[~positive]
+    order = np.argsort(below)
+    below, passed = below[order], np.append(0, np.cumsum(weights[~positive][order]))
+    ahead = sum(passed[np.searchsorted(below, above, side)] for side in ("left", "right")) @ weights[positive]
+    return float(ahead / 2 / (passed[-1] * weights[positive].sum()))
+
+
 class _Counted:
     """Counts the scores of each class in bins, narrow towards 0 and 1; those in one bin count as ties."""
 
     _BINS = 4096
 
     def __init__(self, rows: int, columns: int) -> None:
-        self._counts = np.zeros((columns, self._BINS), np.int64)
-        self._positive = np.zeros((columns, self._BINS), np.int64)
+        self._counts = np.zeros((columns, self._BINS))
+        self._positive = np.zeros((columns, self._BINS))
 
-    def add(self, truth: IntArray, probabilities: FloatArray) -> None:
+    def add(self, truth: IntArray, probabilities: FloatArray, weights: FloatArray | None) -> None:
         columns = len(self._counts)
         bins = self._bins(probabilities[:, -columns:])
         for column, found in enumerate(bins.T):
-            self._counts[column] += np.bincount(found, minlength=self._BINS)
+            self._counts[column] += np.bincount(found, weights, self._BINS)
         rows = np.arange(len(truth)) if columns > 1 else np.flatnonzero(truth)
         own = truth[rows] if columns > 1 else np.zeros(len(rows), np.int64)
-        np.add.at(self._positive, (own, bins[rows, own]), 1)
+        np.add.at(self._positive, (own, bins[rows, own]), 1 if weights is None else weights[rows])
 
     def areas(self) -> list[float]:
         """As those of `_Kept`."""
         negative = self._counts - self._positive
         below = np.cumsum(negative, axis=1) - negative / 2
-        pairs = self._positive.sum(axis=1) * negative.sum(axis=1).astype(np.float64)
+        pairs = self._positive.sum(axis=1) * negative.sum(axis=1)
         areas: list[float] = ((self._positive * below).sum(axis=1) / pairs).tolist()
         return areas
 

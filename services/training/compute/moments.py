@@ -12,27 +12,30 @@ class Moments:
     """Merges the moments of blocks (T. Chan, G. Golub, R. LeVeque, 1979).
 
     What is kept is scaled by a power of two, to at most 1: squares of huge values would overflow.
+
+    count: of the values, or the sum of their weights.
     """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = 0.0
         self.largest = 0.0
         self._exponent = -900
         self._mean = 0.0
         self._squares = 0.0
 
-    def add(self, values: npt.NDArray[np.float64]) -> None:
-        """Takes a block of finite values."""
+    def add(self, values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64] | None = None) -> None:
+        """Takes a block of finite values. weights: how much each counts, all above 0; without any, 1."""
         if not len(values):
             return
         self._reach(max(float(values.max()), -float(values.min())))
         scaled = values * math.ldexp(1.0, -self._exponent)
-        mean = float(scaled.mean())
+        mean, count = float(np.average(scaled, weights=weights)), _total(weights, len(values))
         scaled -= mean
-        squares, gap = float(np.square(scaled, out=scaled).sum()), mean - self._mean
-        total = self.count + len(values)
-        self._squares += squares + gap * gap * (self.count * (len(values) / total))
-        self._mean += gap * (len(values) / total)
+        np.square(scaled, out=scaled)
+        squares, gap = float(scaled.sum() if weights is None else scaled @ weights), mean - self._mean
+        total = self.count + count
+        self._squares += squares + gap * gap * (self.count * (count / total))
+        self._mean += gap * (count / total)
         self.count = total
 
     @property
@@ -43,7 +46,7 @@ class Moments:
     @property
     def spread(self) -> float:
         """Their standard deviation; 0 without any."""
-        variance = self._squares / max(1, self.count)
+        variance = self._squares / (self.count or 1)
         return math.ldexp(math.sqrt(variance), self._exponent)
 
     @property
@@ -58,3 +61,7 @@ class Moments:
         self._mean = math.ldexp(self._mean, self._exponent - exponent)
         self._squares = math.ldexp(self._squares, 2 * (self._exponent - exponent))
         self._exponent = exponent
+
+
+def _total(weights: npt.NDArray[np.float64] | None, rows: int) -> float:
+    return float(rows) if weights is None else float(weights.sum())

@@ -8,26 +8,26 @@ handled together: taken one by one they would be read in small pieces from all o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from services.training.compute.estimators.base import Samples
+from services.training.compute.estimators.base import Samples, Weights
 from services.training.compute.estimators.registry import PACKED, SPARSE
 from services.training.compute.loop import Offering
 from services.training.compute.model import TrainedModel
+from services.training.compute.moments import Moments
 from services.training.compute.preprocessing import Preprocessor
+from services.training.compute.sample_writer import PART_NAMES, Room, SampleWriter
 from services.training.compute.splits import TRAIN, Parts, split, tally
-from services.training.compute.storage import RowsWriter
 from services.training.compute.table import Column, Columns, Table, row_count, take
 from services.training.compute.targets import ClassTarget, NoTarget, Target, ValueTarget
+from services.training.compute.weights import Weighing, class_weights, without_weightless
 from services.training.domain.hyperparameters import Hyperparameters
 
 Task = Literal["classification", "regression", "clustering"]
-PART_NAMES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,9 @@ class Problem:
 
     seed: 0 to 2⁶⁴ − 1; decides the split, the initial weights, the order of rows and the dropout.
     validation_fraction, test_fraction: of the training rows, cut off where no such table is given.
+    weight_column: says how much each row counts, in training and in metrics, and is no feature. Every table
+    has it. Empty where all count alike.
+    class_weights: see `weights`; in training, and in what is compared on validation rows meanwhile.
     """
 
     task: Task
@@ -44,23 +47,28 @@ class Problem:
     seed: int = 0
     validation_fraction: float = 0.15
     test_fraction: float = 0.15
-
-
-@dataclass(frozen=True)
-class Room:
-    """Samples are kept in memory up to `memory` bytes; beyond that in files in `folder`, if there is one."""
-
-    memory: int
-    folder: Path | None
+    weight_column: str = ""
+    class_weights: tuple[tuple[str, float], ...] | Literal["balanced"] = ()
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Samples of the three parts, in the order of PART_NAMES, and what made them."""
+    """Samples of the three parts, in the order of PART_NAMES, and what made them.
+
+    class_weights: (classes,); None where all are the same. Those of the samples themselves are for metrics.
+    """
 
     preprocessor: Preprocessor
     target: Target
     parts: tuple[Samples, Samples, Samples]
+    class_weights: Weights | None = None
+
+    @property
+    def for_training(self) -> tuple[Samples, Samples]:
+        """The training and the validation samples, as they count in training."""
+        train, validation, _ = self.parts
+        given = self.class_weights
+        return replace(train, class_weights=given), replace(validation, class_weights=given)
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,20 @@ class Preparation:
     loop: Offering
     room: Room
 
+    @classmethod
+    def of(
+        cls, problem: Problem, tables: tuple[Table, Table | None, Table | None], loop: Offering, room: Room
+    ) -> Preparation:
+        """Of tables in the order of PART_NAMES; rows that weigh nothing are left out from here on."""
+        if column := problem.weight_column:
+            train, *others = (
+                None if table is None else without_weightless(table, column, name, loop)
+                for table, name in zip(tables, PART_NAMES, strict=True)
+            )
+            assert train is not None
+            return cls(problem, train, (others[0], others[1]), loop, room)
+        return cls(problem, tables[0], tables[1:], loop, room)
+
     def __call__(self, start: TrainedModel | None) -> Prepared:
         """start: a model whose preprocessing and target encoding are used instead of new ones."""
         target = start.target if start else self._whole_target()
@@ -85,13 +107,21 @@ class Preparation:
         parts = self._split(target)
         if start:
             start.preprocessor.check(self.train.names)
-            return Prepared(start.preprocessor, target, self._samples(start.preprocessor, target, parts))
+            return self._prepared(start.preprocessor, target, parts)
         if isinstance(target, ValueTarget):
             # Its mean and scale may know nothing of the rows that were cut off.
             target = ValueTarget.fit(self.problem.target, self._training_target(parts))
-        features = [name for name in self.train.names if name != self.problem.target]
+        others = {self.problem.target, self.problem.weight_column}
+        features = [name for name in self.train.names if name not in others]
         preprocessor = Preprocessor.fit(self._training_blocks(features, parts), features)
-        return Prepared(preprocessor, target, self._samples(preprocessor, target, parts))
+        return self._prepared(preprocessor, target, parts)
+
+    def _prepared(self, preprocessor: Preprocessor, target: Target, parts: Parts) -> Prepared:
+        samples = self._samples(preprocessor, target, parts)
+        if not isinstance(target, ClassTarget):
+            return Prepared(preprocessor, target, samples)
+        given = class_weights(target, self.problem.class_weights, samples[0])
+        return Prepared(preprocessor, target, samples, given)
 
     def _whole_target(self) -> Target:
         if self.problem.task == "clustering":
@@ -150,8 +180,9 @@ class Preparation:
                 counts[part] = len(table)
         as_packed = self.problem.hyperparameters.name in PACKED
         sparse = self.problem.hyperparameters.name in SPARSE
-        writing = _Writing(preprocessor, target, counts, self.room, as_packed, sparse=sparse)
-        names = preprocessor.names + [self.problem.target] * bool(self.problem.target)
+        how = self.room, as_packed, sparse, self._weighing(parts)
+        writing = SampleWriter(preprocessor, target, counts, *how)
+        names = [*preprocessor.names, *filter(None, (self.problem.target, self.problem.weight_column))]
         for block, of in self._parted_blocks(names, parts):
             writing.add(block, of)
         for part, table in enumerate(self.others, TRAIN + 1):
@@ -161,62 +192,11 @@ class Preparation:
                     writing.add(block, np.full(row_count(block), part, np.int8))
         return writing.finish()
 
-
-class _Writing:
-    """Turns blocks into the samples of three parts, of as many rows as `counts` says."""
-
-    def __init__(
-        self,
-        preprocessor: Preprocessor,
-        target: Target,
-        counts: Sequence[int],
-        room: Room,
-        as_packed: bool,
-        *,
-        sparse: bool = False,
-    ) -> None:
-        """as_packed, sparse: whether the algorithm takes packed rows, or expands them itself, and better."""
-        dense = not (as_packed or sparse) and _bytes(preprocessor.width, counts) <= room.memory
-        self._as_packed = as_packed
-        packed = _bytes(len(preprocessor.columns), counts) <= room.memory or room.folder is None
-        self._inputs = preprocessor.transform if dense else preprocessor.pack
-        self._expansion = None if dense else preprocessor.expansion
-        self._target = target
-        width = preprocessor.width if dense else len(preprocessor.columns)
-        folder = None if dense or packed else room.folder
-        self._features = [
-            RowsWriter((count, width), np.float32, _file(folder, name, "features", count))
-            for name, count in zip(PART_NAMES, counts, strict=True)
-        ]
-        self._targets = [
-            RowsWriter((count, *target.shape), target.dtype, _file(folder, name, "targets", count))
-            for name, count in zip(PART_NAMES, counts, strict=True)
-        ]
-
-    def add(self, block: Columns, parts: Parts) -> None:
-        inputs, targets = self._inputs(block), self._target.of(block)
-        for part in np.unique(parts):
-            rows = parts == part
-            self._features[part].append(inputs[rows])
-            self._targets[part].append(targets[rows])
-
-    def finish(self) -> tuple[Samples, Samples, Samples]:
-        classes, unit = 0, 1.0
-        if isinstance(self._target, ClassTarget):
-            classes = len(self._target.classes)
-        elif isinstance(self._target, ValueTarget):
-            unit = self._target.scale
-        train, validation, test = (
-            Samples(features.finish(), targets.finish(), classes, unit, self._expansion, self._as_packed)
-            for features, targets in zip(self._features, self._targets, strict=True)
-        )
-        return train, validation, test
-
-
-def _bytes(width: int, counts: Sequence[int]) -> int:
-    """What the samples take: float32 features, and targets of up to eight bytes."""
-    return (4 * width + 8) * sum(counts)
-
-
-def _file(folder: Path | None, part: str, content: str, rows: int) -> Path | None:
-    return folder / f"{part}.{content}" if folder and rows else None
+    def _weighing(self, parts: Parts) -> Weighing | None:
+        column = self.problem.weight_column
+        if not column:
+            return None
+        moments = Moments()
+        for block in self._training_blocks([column], parts):
+            moments.add(np.asarray(block[column], np.float64))
+        return Weighing(column, moments.mean)

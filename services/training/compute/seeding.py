@@ -14,21 +14,32 @@ import numpy as np
 from services.training.compute.kernels.launch import Array
 
 
-def seed_centres(xp: Any, rows: Array, clusters: int, random: np.random.Generator) -> Array:
-    """`clusters` of the rows (m, d) float32, where those are; of rows that are equal perhaps several."""
+def seed_centres(
+    xp: Any, rows: Array, clusters: int, random: np.random.Generator, weights: Array | None = None
+) -> Array:
+    """`clusters` of the rows (m, d) float32, where those are; of rows that are equal perhaps several.
+
+    weights: (m,) float64, how much each row counts; all the same when None.
+    """
     trials = 2 + int(log(clusters))
     norms = xp.einsum("ij,ij->i", rows, rows)
-    chosen = [xp.asarray(random.integers(len(rows)))]
+    first = random.integers(len(rows)) if weights is None else _drawn(xp, weights, random.random(1))[0]
+    chosen = [xp.asarray(first)]
     least = _distances(xp, rows, norms, chosen[0][None])[0]
     for _ in range(1, clusters):
-        odds = xp.cumsum(least, dtype=np.float64)
-        drawn = xp.asarray(random.random(trials)) * odds[-1]
-        picked = xp.minimum(xp.searchsorted(odds, drawn, side="right"), len(rows) - 1)
+        picked = _drawn(xp, least if weights is None else weights * least, random.random(trials))
         left = xp.minimum(_distances(xp, rows, norms, picked), least)
-        best = left.sum(axis=1).argmin()
+        best = (left.sum(axis=1) if weights is None else left @ weights).argmin()
         chosen.append(picked[best])
         least = left[best]
     return rows[xp.stack(chosen)]
+
+
+def _drawn(xp: Any, odds: Array, chances: Array) -> Array:
+    """The rows (t,) that numbers from 0 to 1 (t,) choose, each by its odds (m,)."""
+    ends = xp.cumsum(odds, dtype=np.float64)
+    drawn = xp.asarray(chances) * ends[-1]
+    return xp.minimum(xp.searchsorted(ends, drawn, side="right"), len(odds) - 1)
 
 
 def _distances(xp: Any, rows: Array, norms: Array, picked: Array) -> Array:

@@ -19,7 +19,8 @@ from services.training.compute.importance import explain
 from services.training.compute.loop import Loop, NullLoop, Offering, State, Stopped
 from services.training.compute.metrics import ClassificationScore, RegressionScore
 from services.training.compute.model import TrainedModel
-from services.training.compute.prepare import Preparation, Prepared, Problem, Room
+from services.training.compute.prepare import Preparation, Prepared, Problem
+from services.training.compute.sample_writer import Room
 from services.training.compute.table import Columns, IntArray, Table, as_table
 from services.training.compute.targets import ClassTarget, NoTarget
 from services.training.compute.warm_start import check_start
@@ -44,7 +45,8 @@ class Fitted:
     model: None exactly when the loop said to stop; nothing is to be registered then.
     samples: training rows processed, counting a row once for every pass over it.
     validation_metrics, test_metrics: see `metrics`; of probabilities that were calibrated on the validation
-    rows, which flatters their log loss a little. Empty when there are no such rows.
+    rows, which flatters their log loss a little. Rows count by `weight_column`, but not by class weights:
+    those are for training. Empty when there are no such rows.
     test_confusion: (classes, classes), how many test rows of each true class were taken for each; None
     without classes or test rows.
     """
@@ -81,8 +83,8 @@ def fit(  # noqa: PLR0917 (one table of each part, in the order of their names)
     names (`train.features`, …); they are the caller's to delete. Without one they stay in memory.
 
     Reports end with progress 1, unless stopped. Raises ComputeError, which names the column or the setting,
-    when the data does not allow training: see `targets`, `preprocessing` and `splits`; or when `resume` or
-    `start` does not fit.
+    when the data does not allow training: see `targets`, `preprocessing`, `splits` and `weights`; or when
+    `resume` or `start` does not fit.
     """
     whole, others = as_table(train), (as_table(validation), as_table(test))
     _check(problem, whole, *others)
@@ -90,7 +92,7 @@ def fit(  # noqa: PLR0917 (one table of each part, in the order of their names)
         check_start(start, problem.hyperparameters, problem.task, problem.target)
     attended, room = Offering(loop), Room(memory_budget, workspace)
     try:
-        prepared = Preparation(problem, whole, others, attended, room)(start)
+        prepared = Preparation.of(problem, (whole, *others), attended, room)(start)
     except Stopped:
         return Fitted(None, 0)
     return _train(problem, prepared, attended, backend, resume=resume, start=start)
@@ -106,9 +108,10 @@ def _train(
     start: TrainedModel | None,
 ) -> Fitted:
     train, validation, test = prepared.parts
+    trained, judged = prepared.for_training
     outcome = estimator(problem.hyperparameters, train.classes).fit(
-        train,
-        validation if len(validation) else None,
+        trained,
+        judged if len(judged) else None,
         problem.seed,
         loop,
         backend,
@@ -144,20 +147,24 @@ def _check(problem: Problem, train: Table, *others: Table | None) -> None:
             raise ComputeError(problem.target, "the target column is missing")
     if not len(train):
         raise ComputeError("train", "there are no rows")
+    if problem.class_weights and problem.task != "classification":
+        raise ComputeError("class_weights", f"there are no classes in {problem.task}")
 
 
 def _temperature(model: TrainedModel, validation: Samples, loop: Offering) -> float:
     """Of validation rows from all over, as many as memory bears; 1 without any. Raises Stopped."""
     if not isinstance(model.target, ClassTarget) or not len(validation):
         return 1.0
-    said, labels = [], []
+    said, labels, counted = [], [], []
     most = max(1, _CALIBRATED // validation.classes)
-    for features, targets in validation.blocks(_OUTPUTS // validation.classes):
+    for features, targets, weights in validation.blocks(_OUTPUTS // validation.classes):
         loop.go_on()
         every = -(-len(validation) // most)
         said.append(model.outputs(features[::every]))
         labels.append(targets[::every])
-    return fit_temperature(np.concatenate(said), np.concatenate(labels))
+        counted += [] if weights is None else [weights[::every]]
+    parts = (said, labels, counted) if counted else (said, labels)
+    return fit_temperature(*map(np.concatenate, parts))
 
 
 def _measure(model: TrainedModel, samples: Samples, loop: Offering) -> Score:
@@ -165,25 +172,25 @@ def _measure(model: TrainedModel, samples: Samples, loop: Offering) -> Score:
     target = model.target
     if isinstance(target, ClassTarget):
         score = ClassificationScore(len(samples), samples.classes)
-        for features, targets in samples.blocks(_OUTPUTS // samples.classes):
+        for features, targets, weights in samples.blocks(_OUTPUTS // samples.classes):
             loop.go_on()
-            score.add(targets, model.outputs(features))
+            score.add(targets, model.outputs(features), weights)
         return score
     if isinstance(target, NoTarget):
         return _measure_clusters(model, samples, loop)
     errors = RegressionScore()
-    for features, targets in samples.blocks(_OUTPUTS):
+    for features, targets, weights in samples.blocks(_OUTPUTS):
         loop.go_on()
-        errors.add(target.decode(targets), model.outputs(features))
+        errors.add(target.decode(targets), model.outputs(features), weights)
     return errors
 
 
 def _measure_clusters(model: TrainedModel, samples: Samples, loop: Offering) -> ClusterScore:
     """Raises Stopped."""
     score = ClusterScore(len(samples), model.learned["centres"])
-    for features, _ in samples.blocks(_OUTPUTS):
+    for features, _, weights in samples.blocks(_OUTPUTS):
         loop.go_on()
-        score.add(features, model.outputs(features))
+        score.add(features, model.outputs(features), weights)
     return score
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class FitCase:
     classes: int
     dropout: float = 0.15
     precision: str = "float32"
+    weighted: bool = False
 
     def run(self, backend: Backend, epochs: int = 2, loop: Loop | None = None) -> Arrays:
         """What it learns, on the host; six steps an epoch."""
@@ -52,23 +53,33 @@ class FitCase:
             targets = np.digitize(score, np.linspace(-0.5, 1, self.classes - 1)).astype(np.int64)
         else:
             targets = (score - score.mean()).astype(np.float32)
-        return Samples(features, targets, self.classes, expansion=_expansion(), packed=True)
+        made = Samples(features, targets, self.classes, expansion=_expansion(), packed=True)
+        return weighted(made) if self.weighted else made
 
 
 FITS = [FitCase(architecture, classes) for architecture in ("real_mlp", "plain") for classes in (3, 0)]
+FITS.append(FitCase("plain", 3, weighted=True))
 
 OTHERS: tuple[Hyperparameters, ...] = (KMeans(clusters=4), Logistic(), Linear())
 
 
-def fit_other(params: Hyperparameters, backend: Backend) -> Arrays:
-    """What an algorithm that has no batches learns, on the host."""
+def weighted(samples: Samples) -> Samples:
+    """Rows, and classes where there are some, that count more than others."""
+    weights = np.random.default_rng(8).gamma(1, 1, len(samples))
+    classes = np.linspace(0.5, 1.5, samples.classes) if samples.classes else None
+    return replace(samples, weights=weights, class_weights=classes)
+
+
+def fit_other(params: Hyperparameters, backend: Backend, counted: bool = False) -> Arrays:
+    """What an algorithm that has no batches learns, on the host. counted: from rows with weights."""
     random = np.random.default_rng(0)
     x = random.normal(0.2, 1, (203, 5)).astype(np.float32)
     classes = (x[:, 0] * x[:, 2] > 0.1).astype(np.int64) + (x[:, 1] > 1)
     values = (x @ np.arange(5, dtype=np.float32) + 1).astype(np.float32)
     nothing = np.empty((len(x), 0), np.float32)
     targets = {"kmeans": (nothing, 0), "logistic": (classes, 3), "linear": (values, 0)}[params.name]
-    return estimator(params, targets[1]).fit(Samples(x, *targets), None, 0, NullLoop(), backend).arrays
+    samples = weighted(Samples(x, *targets)) if counted else Samples(x, *targets)
+    return estimator(params, targets[1]).fit(samples, None, 0, NullLoop(), backend).arrays
 
 
 def _expansion() -> Expansion:

@@ -95,7 +95,8 @@ def dealt(samples: Samples, lengths: tuple[int, ...], rank: int) -> Samples:
     first = sum(lengths[:rank])
     rows = slice(first, first + lengths[rank])
     features = np.ascontiguousarray(samples.features[rows])
-    return replace(samples, features=features, targets=samples.targets[rows])
+    weights = None if samples.weights is None else samples.weights[rows]
+    return replace(samples, features=features, targets=samples.targets[rows], weights=weights)
 
 
 def states(communicator: Communicator, cases: list[State | None]) -> list[Any]:

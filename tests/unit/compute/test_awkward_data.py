@@ -201,3 +201,38 @@ def test_a_part_where_a_column_has_no_value_has_no_kind_of_its_own() -> None:
     np.testing.assert_array_equal(model.predict({"town": nothing, "size": no_text}).probabilities, usual)
     with pytest.raises(ComputeError, match="holds numbers, but held text"):
         model.predict({"town": np.arange(4.0), "size": nothing})
+
+
+def weighed(task: Task, params: Hyperparameters, weights: np.ndarray, train: Columns) -> TrainedModel:
+    return learn(replace(whole(task, params), weight_column="w"), {**train, "w": weights})
+
+
+@every_algorithm
+def test_one_row_that_weighs_more_than_all_others_is_learned(task: Task, params: Hyperparameters) -> None:
+    """The others count next to nothing, and do no harm."""
+    train = table(300)
+    train["y"] = np.where(np.arange(300) == 7, 1 - train["y"], train["y"])
+    model = weighed(task, params, np.where(np.arange(300) == 7, 1e12, 1e-12), train)
+    shown = said(model, take(train, slice(7, 8)))
+    if task != "clustering":
+        value = shown[0, 1] if shown.ndim == 2 else shown[0]
+        assert abs(value - train["y"][7]) < 0.45
+
+
+@every_classifier
+def test_a_class_of_no_weight_is_no_class(params: Hyperparameters) -> None:
+    train = table(300)
+    kind = np.where(np.arange(300) % 3 == 0, 2, train["y"])
+    model = weighed("classification", params, (kind != 2).astype(np.float64), {**train, "y": kind})
+    assert model.predict(train).classes == ("0", "1")
+    with pytest.raises(ComputeError, match="classification needs two classes or more, found 1"):
+        weighed("classification", params, (train["y"] == 1).astype(np.float64), train)
+
+
+@every_classifier
+def test_balanced_classes_make_a_rare_one_as_likely_as_the_other(params: Hyperparameters) -> None:
+    """Of inputs that say nothing: what the model says is how often each class was, by weight."""
+    rare = (np.arange(2000) % 100 == 17).astype(np.float64)
+    train = {"x": np.arange(2000.0) % 3, "y": rare}
+    problem = replace(whole("classification", params), class_weights="balanced")
+    assert said(learn(problem, train), {"x": np.arange(3.0)})[:, 1].mean() == pytest.approx(0.5, abs=0.1)

@@ -24,17 +24,20 @@ def test_the_temperature_is_how_much_too_sure_a_model_is(sharpness: float) -> No
     assert fit_temperature(probabilities, labels) == pytest.approx(sharpness, rel=0.05)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("rows", [7, 300])
-def test_it_minimises_the_loss_and_the_prior(rows: int) -> None:
+def test_it_minimises_the_loss_and_the_prior(rows: int, weighted: bool) -> None:
     probabilities, labels = drawn(rows, 3.0)
+    weights = np.random.default_rng(1).gamma(0.3, 9, rows) if weighted else None
 
     def objective(log_temperature: float) -> float:
         scaled = probabilities ** np.exp(-log_temperature)
-        loss = log_loss(labels, scaled / scaled.sum(axis=1, keepdims=True), labels=range(3))
+        scaled /= scaled.sum(axis=1, keepdims=True)
+        loss = log_loss(labels, scaled, labels=range(3), sample_weight=weights)
         return rows * loss + 5 * (log_temperature / 0.5) ** 2
 
     found = minimize_scalar(objective, bounds=(-3, 3), method="bounded", options={"xatol": 1e-8})
-    assert np.log(fit_temperature(probabilities, labels)) == pytest.approx(found.x, abs=1e-4)
+    assert np.log(fit_temperature(probabilities, labels, weights)) == pytest.approx(found.x, abs=1e-4)
 
 
 def test_a_few_rows_change_little_and_none_nothing() -> None:

@@ -56,11 +56,14 @@ def test_a_fit_on_a_device_learns_what_one_on_the_host_learns(fit: FitCase, fold
     np.testing.assert_allclose(*map(fit.predictions, learned), atol=2e-4)
 
 
+@pytest.mark.parametrize("counted", [False, True])
 @pytest.mark.parametrize("params", OTHERS, ids=lambda params: params.name)
-def test_other_algorithms_learn_the_same_on_a_device(params: Hyperparameters, folder: Path) -> None:
+def test_other_algorithms_learn_the_same_on_a_device(
+    params: Hyperparameters, folder: Path, counted: bool
+) -> None:
     cupy = EmulatedCupy(folder)
-    learned = fit_other(params, Backend("cupy", cupy, Kernels(cupy)))
-    for name, array in fit_other(params, open_backend("numpy")).items():
+    learned = fit_other(params, Backend("cupy", cupy, Kernels(cupy)), counted)
+    for name, array in fit_other(params, open_backend("numpy"), counted).items():
         np.testing.assert_allclose(learned[name], array, atol=1e-3, err_msg=name)
 
 

@@ -19,6 +19,7 @@ from services.training.compute.loop import NullLoop
 from services.training.domain.hyperparameters import BoostedTrees, KMeans, Linear, Logistic, Mlp
 from tests.contract.crew import Crew, Failed, World
 from tests.unit.compute import parallel_fits
+from tests.unit.compute.fit_cases import weighted
 from tests.unit.compute.parallel_fits import Fit, Fitted
 
 WIDTH = 5
@@ -46,7 +47,11 @@ UNEVEN, EVEN = (90, 17, 96), (67, 68, 67)
 SMALL = {"hidden_sizes": (8, 4), "ensemble_size": 3}
 HASTY = Mlp(**SMALL, max_epochs=6, batch_size=48, early_stopping_patience=2, learning_rate=0.1, dropout=0.2)
 FIRST = {"logistic": {"_FIRST_ROWS": 40, "_BLOCK_ROWS": 25}}
+HEAVY = {"logistic": {"_FIRST_ROWS": 40}}
 CASES = {
+    "logistic, weighted": Fit(Logistic(tolerance=1e-6), weighted(samples(203, 3)), UNEVEN, tuned=HEAVY),
+    "kmeans, weighted": Fit(KMeans(6, restarts=2), weighted(clusters(203)), UNEVEN),
+    "mlp, weighted": Fit(HASTY, weighted(packed(202, 3)), EVEN, weighted(packed(61, 3, 1))),
     "logistic": Fit(Logistic(tolerance=1e-6), samples(203, 3), UNEVEN),
     "logistic, two classes": Fit(Logistic(l2=0.1, tolerance=1e-6), samples(203, 2), UNEVEN),
     "logistic, from some rows": Fit(Logistic(tolerance=1e-6), samples(203, 3), UNEVEN, tuned=FIRST),
@@ -96,13 +101,15 @@ def test_what_is_learned_is_what_one_rank_learns(crew: Crew, name: str) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["mlp", "mlp, values"])
+@pytest.mark.parametrize("name", ["mlp", "mlp, values", "mlp, weighted"])
 def test_mlp_by_whole_batches_is_what_one_rank_learns(crew: Crew, name: str) -> None:
     case = replace(CASES[name], params=replace(HASTY, dropout=0.0, batch_size=202))
     # What ranks begin with is fitted to rank 0's rows; so both begin with the same.
     start = case.whole(seed=1).outcome.arrays
     # As many rows each, so that no row fills up a batch.
-    case = replace(case, start=start, train=packed(201, case.train.classes), lengths=(67, 67, 67))
+    train = packed(201, case.train.classes)
+    train = weighted(train) if case.train.weighted else train
+    case = replace(case, start=start, train=train, lengths=(67, 67, 67))
     expected, (found, *_) = case.whole(), run(crew, case)
     moved = expected.outcome.arrays["parameters"] - start["parameters"]
     assert np.abs(moved).max() > 0.01

@@ -120,6 +120,19 @@ def test_all_that_a_column_became_is_shuffled_together() -> None:
         np.testing.assert_array_equal(rows, expected)
 
 
+def test_rows_count_by_weight() -> None:
+    random = np.random.default_rng(2)
+    features, weights = random.gamma(1, 1, (50, 2)).astype(np.float32), random.gamma(0.3, 1, 50)
+    orders = np.array([random.permutation(50) for _ in range(3)])
+    places = [slice(0, 1), slice(1, 2)]
+    found = shuffled(lambda rows: rows[:, 0] * rows[:, 1], features, places, orders, lambda: None, weights)
+    for column, other in ((0, 1), (1, 0)):
+        expected = [
+            np.average(features[order, column] * features[:, other], weights=weights) for order in orders
+        ]
+        np.testing.assert_allclose(found[column], expected, rtol=1e-5)
+
+
 def test_of_values_it_is_the_growth_of_the_squared_error() -> None:
     table = {"far": np.arange(40.0), "near": np.arange(40.0) % 7, "y": 5 * np.arange(40.0)}
     model = fitted(Problem("regression", "y", Linear(), validation_fraction=0, test_fraction=0), table)

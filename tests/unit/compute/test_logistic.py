@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss
 from services.training.compute.backend import open_backend
 from services.training.compute.estimators import logistic
 from services.training.compute.estimators.base import Samples
-from services.training.compute.estimators.curvature import curvature, even_curvature
+from services.training.compute.estimators.curvature import Rows, curvature, even_curvature
 from services.training.compute.estimators.logistic import LogisticEstimator
 from services.training.compute.loop import NullLoop
 from services.training.domain.hyperparameters import Logistic
@@ -54,9 +54,11 @@ def test_beginning_with_some_rows_ends_at_the_same(
     assert log_loss(data.targets, found) == pytest.approx(log_loss(data.targets, expected), abs=1e-5)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("free", [1, 3])
-def test_curvature_undoes_what_finite_differences_give(free: int) -> None:
+def test_curvature_undoes_what_finite_differences_give(free: int, weighted: bool) -> None:
     random = np.random.default_rng(2)
+    weights = random.gamma(1, 1, 300) if weighted else None
     features = random.gamma(2, 1, (300, 4)).astype(np.float32)
     codes = random.integers(0, max(2, free), 300)
     table, penalty = random.normal(0, 0.3, (5, free)), 0.02
@@ -67,7 +69,7 @@ def test_curvature_undoes_what_finite_differences_give(free: int) -> None:
         if free == 1:
             logits = np.column_stack([np.zeros(300), logits])
         errors = (softmax(logits, axis=1) - np.eye(max(2, free))[codes])[:, -free:]
-        found = rows.T @ errors / 300
+        found = rows.T @ (errors if weights is None else errors * weights[:, None]) / 300
         found[:-1] += penalty * flat.reshape(5, free)[:-1]
         return np.asarray(found.ravel())
 
@@ -76,7 +78,8 @@ def test_curvature_undoes_what_finite_differences_give(free: int) -> None:
         # Adding one number to a row changes no probability, so the even estimate need not be good at that.
         move -= move.mean(axis=1, keepdims=True)
     zeros = np.zeros_like(table)
-    found = ((table, curvature(features, table, penalty)), (zeros, even_curvature(features, free, penalty)))
+    few = Rows(features, weights)
+    found = ((table, curvature(few, table, penalty)), (zeros, even_curvature(few, free, penalty)))
     for at, inverse in found:
         ends = [gradient((at + sign * 1e-4 * move).ravel()) for sign in (1, -1)]
         np.testing.assert_allclose(inverse((ends[0] - ends[1]) / 2e-4), move.ravel(), atol=1e-3)

@@ -33,6 +33,17 @@ def test_a_far_mean_does_not_drown_the_spread() -> None:
     assert found.spread == pytest.approx(values.std(), rel=1e-9)
 
 
+def test_weights_are_those_of_a_weighted_mean() -> None:
+    random = np.random.default_rng(0)
+    values, weights = random.gamma(1, 2, 500), random.gamma(0.3, 5, 500)
+    found = Moments()
+    for rows in np.array_split(np.arange(500), 7):
+        found.add(values[rows], weights[rows])
+    mean = np.average(values, weights=weights)
+    assert (found.count, found.mean) == (pytest.approx(weights.sum()), pytest.approx(mean))
+    assert found.squares == pytest.approx(weights @ (values - mean) ** 2)
+
+
 def test_the_largest_numbers_do_not_overflow() -> None:
     top = np.finfo(np.float64).max
     found = moments(np.array([1.0, 3.0]), np.array([top, -top]))

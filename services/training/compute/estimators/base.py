@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,22 @@ from services.training.compute.preprocessing import Expansion, Matrix
 from services.training.compute.storage import FileRows, Rows
 from services.training.compute.table import IntArray
 
-__all__ = ["Arrays", "Estimator", "Matrix", "Outcome", "Samples"]
+__all__ = ["Arrays", "Block", "Estimator", "Matrix", "Outcome", "Samples", "Weights"]
 
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
+Weights: TypeAlias = npt.NDArray[np.float64]
 
 
 # The most that a block of inputs takes.
 _BLOCK_BYTES = 16 << 20
+
+
+class Block(NamedTuple):
+    """Consecutive rows: inputs (m, d), or packed rows, targets (m,), and see `Samples.weighing`."""
+
+    inputs: Matrix
+    targets: npt.NDArray[Any]
+    weights: Weights | None
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,9 @@ class Samples:
     classes: how many classes there are; 0 for regression and clustering.
     unit: what one unit of a standardised target is worth in the target's own units.
     packed: the algorithm takes packed rows; `expansion` then only tells what is in them.
+    weights: (n,) float64 ≥ 0, how much each row counts; None where all count 1. Of those that are trained on
+    the mean, class weights included, is about 1: what is divided by rows is a mean then.
+    class_weights: (classes,) float64, what the weights of each class are multiplied by.
     """
 
     features: Rows
@@ -42,6 +54,8 @@ class Samples:
     unit: float = 1.0
     expansion: Expansion | None = None
     packed: bool = False
+    weights: Rows | None = None
+    class_weights: Weights | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -60,34 +74,61 @@ class Samples:
         """The same where `backend` computes, if it is in memory; else blocks have to be brought there."""
         if not self.in_memory:
             return self
-        to_device = backend.to_device
-        return replace(self, features=to_device(self.features), targets=to_device(self.targets))
+        names = ("features", "targets", "weights", "class_weights")
+        there = {name: array for name in names if (array := getattr(self, name)) is not None}
+        return replace(self, **{name: backend.to_device(array) for name, array in there.items()})
+
+    @property
+    def weighted(self) -> bool:
+        """Whether some rows may count more than others."""
+        return self.weights is not None or self.class_weights is not None
+
+    def weighing(self, rows: slice, targets: npt.NDArray[Any]) -> Weights | None:
+        """How much these rows count (m,), by themselves and by their class; None where all count 1.
+
+        targets: theirs.
+        """
+        return self.combined(None if self.weights is None else self.weights[rows], targets)
+
+    def combined(self, own: Weights | None, targets: npt.NDArray[Any]) -> Weights | None:
+        """Weights that rows have by themselves, times those that their classes have."""
+        if self.class_weights is None:
+            return own
+        factors: Weights = self.class_weights[targets]
+        return factors if own is None else own * factors
 
     def at(self, rows: IntArray) -> Matrix:
         """Inputs (m, d) of the rows at those places, which rise."""
         found = _at(self.features, rows)
         return self.expansion(found) if self.expansion else found
 
-    def taken(self, rows: IntArray) -> tuple[Matrix, npt.NDArray[Any]]:
-        """What `blocks` gives of the rows at those places, which rise: inputs or packed rows, targets."""
+    def weights_at(self, rows: IntArray) -> Weights | None:
+        """As `weighing`, of the rows at those places, which rise."""
+        own = None if self.weights is None else _at(self.weights, rows)
+        return own if self.class_weights is None else self.combined(own, _at(self.targets, rows))
+
+    def taken(self, rows: IntArray) -> Block:
+        """What `blocks` gives of the rows at those places, which rise."""
         found = _at(self.features, rows)
         expanded = found if self.expansion is None or self.packed else self.expansion(found)
-        return expanded, _at(self.targets, rows)
+        return Block(expanded, _at(self.targets, rows), self.weights_at(rows))
 
     def among(self, rows: IntArray) -> Samples:
         """Those rows alone, which rise, in memory and not packed."""
-        inputs, targets = self.at(rows), _at(self.targets, rows)
-        return replace(self, features=inputs, targets=targets, expansion=None, packed=False)
+        own = None if self.weights is None else _at(self.weights, rows)
+        found = replace(self, features=self.at(rows), targets=_at(self.targets, rows), weights=own)
+        return replace(found, expansion=None, packed=False)
 
-    def blocks(self, most: int) -> Iterator[tuple[Matrix, npt.NDArray[Any]]]:
-        """Inputs (m, d), or packed rows, and targets (m,), at most `most` at a time, in their order."""
+    def blocks(self, most: int) -> Iterator[Block]:
+        """All rows, at most `most` at a time, in their order."""
         width = int(self.features.shape[1]) if self.packed else self.width
         size = min(most, max(1, _BLOCK_BYTES // (4 * width)))
         for start in range(0, len(self), size):
             rows = slice(start, start + size)
             block = self.features[rows]
             inputs = block if self.expansion is None or self.packed else self.expansion(block)
-            yield inputs, self.targets[rows]
+            targets = self.targets[rows]
+            yield Block(inputs, targets, self.weighing(rows, targets))
 
 
 def _at(content: Rows, rows: IntArray) -> npt.NDArray[Any]:

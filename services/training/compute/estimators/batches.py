@@ -35,11 +35,15 @@ _ORDER, _CHUNKS = 1, 2
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one step, overwritten by the next one: what `Inputs` gives of them, and their targets."""
+    """Rows of one step, overwritten by the next one: what `Inputs` gives of them, and their targets.
+
+    shares: (rows,) float32, how much each counts in the loss of the step; 1/rows where all count alike.
+    """
 
     x: Array
     codes: Array
     targets: Array
+    shares: Array
 
 
 class Batches:
@@ -48,7 +52,7 @@ class Batches:
     Each row comes once in an epoch; the last batch is filled up with rows that were there, so that a step
     always has the same shapes. The order depends on the seed and the epoch alone, and a resumed run sees it
     again. Each of several ranks has batches of its own rows: as many of them, and as large, as the rank has
-    that has most rows, `longest`, which is one more than here or none.
+    that has most rows, `longest`, which is one more than here or none; shares are of the rows of all `ranks`.
 
     ready: every batch is made where the backend computes, from arrays that stay, into arrays that stay.
     """
@@ -62,6 +66,7 @@ class Batches:
         backend: Backend,
         *,
         longest: int | None = None,
+        ranks: int = 1,
     ) -> None:
         self._longest = longest or len(samples)
         self.steps = -(-self._longest // batch_size)
@@ -74,14 +79,17 @@ class Batches:
         # Inputs that are made batch by batch are made on the host, and each batch then goes to the device.
         self._at = backend if ready else open_backend("numpy")
         self._whole = not isinstance(samples.features, FileRows)
+        self._all = self.rows * ranks
+        self._even = backend.xp.full(self.rows, 1 / self._all, np.float32)
         self._window: tuple[Array, ...] = ()
         if self._whole:
-            made = inputs(samples.features[:]) if ready else (samples.features,)
-            self._window = tuple(map(self._at.to_device, (*made, samples.targets)))
+            features, *rest = self._read([slice(None)])
+            made = inputs(features) if ready else (features,)
+            self._window = tuple(map(self._at.to_device, (*made, *rest)))
         self.ready = ready
         self._place = np.zeros(1, np.int64)
         self._order: Array | None = None
-        kinds = [(one.shape[1:], one.dtype) for one in self._window or (samples.features, samples.targets)]
+        kinds = [(one.shape[1:], one.dtype) for one in self._window or self._read([])]
         self._room = [self._at.xp.empty((self.rows, *shape), dtype) for shape, dtype in kinds]
 
     @property
@@ -114,10 +122,12 @@ class Batches:
         place = at if self.ready else self._place
         for source, into in zip(self._window, self._room, strict=True):
             gather(self._at.kernels, source, self._order, place, into)
-        if self.ready:
-            return Batch(*self._room)
-        packed, targets = self._room
-        return Batch(*map(self._backend.to_device, (*self._inputs(packed), targets)))
+        room = self._room
+        if not self.ready:
+            packed, *rest = room
+            room = [self._backend.to_device(one) for one in (*self._inputs(packed), *rest)]
+        shares = [] if self._samples.weighted else [self._even]
+        return Batch(*room, *shares)
 
     def _windows(self, size: int) -> list[int]:
         """Which batch each window begins with, and where the last one ends."""
@@ -131,9 +141,17 @@ class Batches:
             pieces = list(self._pieces(epoch, first, last))
             # The old window goes before the new one comes.
             self._window = ()
-            self._window = tuple(
-                _read(rows, pieces) for rows in (self._samples.features, self._samples.targets)
-            )
+            self._window = self._read(pieces)
+
+    def _read(self, pieces: Sequence[slice]) -> tuple[Array, ...]:
+        """Features and targets of those rows, and their shares where they are not all the same."""
+        samples = self._samples
+        found = [_joined(rows, pieces) for rows in (samples.features, samples.targets)]
+        own = None if samples.weights is None else _joined(samples.weights, pieces)
+        weights = samples.combined(own, found[1])
+        if weights is not None:
+            found.append((weights / self._all).astype(np.float32))
+        return tuple(found)
 
     def _pieces(self, epoch: int, first: int, last: int) -> Iterator[slice]:
         """The rows at those places, when the chunks come in the order of the epoch."""
@@ -162,7 +180,9 @@ def _shuffled(count: int, *key: int) -> IntArray:
     return order
 
 
-def _read(rows: Rows, pieces: Sequence[slice]) -> npt.NDArray[Any]:
+def _joined(rows: Rows, pieces: Sequence[slice]) -> npt.NDArray[Any]:
+    if len(pieces) == 1:
+        return rows[pieces[0]]
     found = np.empty((sum(piece.stop - piece.start for piece in pieces), *rows.shape[1:]), rows.dtype)
     place = 0
     for piece in pieces:

@@ -16,7 +16,7 @@ from services.training.compute.backend import Backend
 from services.training.compute.calibration import LEAST
 from services.training.compute.communicator.base import ALONE, Communicator
 from services.training.compute.communicator.together import alone
-from services.training.compute.estimators.base import Arrays, Estimator, Matrix, Outcome, Samples
+from services.training.compute.estimators.base import Arrays, Estimator, Matrix, Outcome, Samples, Weights
 from services.training.compute.estimators.registry import estimator
 from services.training.compute.loop import Loop, Snapshot, State, Stopped
 from services.training.compute.resume import misfit
@@ -92,19 +92,23 @@ class BlendEstimator:
         """Raises Stopped."""
         if validation is None:
             return np.array([0.5, 0.5])
-        found = np.concatenate(list(self._judged(learned, validation, loop)), axis=1)
-        first = weight(found, _log_loss if self._classes else _squared_loss)
+        judged, counted = zip(*self._judged(learned, validation, loop), strict=True)
+        loss = _log_loss if self._classes else _squared_loss
+        rows = None if counted[0] is None else np.concatenate(counted)
+        first = weight(np.concatenate(judged, axis=1), lambda found: loss(found, rows))
         return np.array([first, 1 - first])
 
     def _judged(
         self, learned: Mapping[str, Arrays], validation: Samples, loop: Loop
-    ) -> Iterator[npt.NDArray[np.float64]]:
-        """(2, rows) of each block: a part's probability of the true class, or how far off its value is."""
-        for features, targets in validation.blocks(_BLOCK_ROWS):
+    ) -> Iterator[tuple[npt.NDArray[np.float64], Weights | None]]:
+        """Of each block (2, rows), a part's probability of the true class, or how far off its value is; and
+        the rows' weights."""
+        for features, targets, weights in validation.blocks(_BLOCK_ROWS):
             if loop.should_stop():
                 raise Stopped
             said = self._each(learned, features)
-            yield said[:, np.arange(len(targets)), targets] if self._classes else said - targets
+            found = said[:, np.arange(len(targets)), targets] if self._classes else said - targets
+            yield found, weights
 
 
 class _Stage:
@@ -151,13 +155,17 @@ def weight(judged: npt.NDArray[np.float64], loss: Callable[[npt.NDArray[np.float
     return float(_WEIGHTS[int(np.argmin(losses))])
 
 
-def _log_loss(probabilities: npt.NDArray[np.float64]) -> float:
-    return -float(np.log(np.maximum(probabilities, LEAST)).sum())
+def _log_loss(probabilities: npt.NDArray[np.float64], weights: Weights | None = None) -> float:
+    return -len(probabilities) * _mean(np.log(np.maximum(probabilities, LEAST)), weights)
 
 
-def _squared_loss(errors: npt.NDArray[np.float64]) -> float:
+def _squared_loss(errors: npt.NDArray[np.float64], weights: Weights | None = None) -> float:
     """Of errors that are normal, with a variance that is not known."""
-    return len(errors) / 2 * float(np.log(max(float((errors**2).mean()), LEAST)))
+    return len(errors) / 2 * float(np.log(max(_mean(errors**2, weights), LEAST)))
+
+
+def _mean(values: npt.NDArray[np.float64], weights: Weights | None) -> float:
+    return float(np.average(values, weights=weights))
 
 
 def _learned(resume: State | None) -> dict[str, Arrays]:

@@ -19,7 +19,7 @@ from services.training.compute.backend import Backend
 from services.training.compute.communicator.base import ALONE, Communicator
 from services.training.compute.communicator.together import alone
 from services.training.compute.errors import ComputeError
-from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples
+from services.training.compute.estimators.base import Arrays, Block, Matrix, Outcome, Samples
 from services.training.compute.estimators.inputs import packed_columns
 from services.training.compute.loop import Loop, State, Stopped
 from services.training.compute.resume import misfit
@@ -182,14 +182,15 @@ class _Blocks(xgboost.DataIter):
     def __init__(self, samples: Samples, columns: npt.NDArray[np.int64]) -> None:
         super().__init__()
         self._samples, self._columns = samples, columns
-        self._rest: Iterator[tuple[Matrix, npt.NDArray[Any]]] = iter(())
+        self._rest: Iterator[Block] = iter(())
 
     def next(self, input_data: Any) -> bool:
         block = next(self._rest, None)
         if block is None:
             return False
-        rows, targets = block
-        input_data(data=_prepared(rows, self._columns), label=targets, **_kinds(self._columns))
+        weighed = {} if block.weights is None else {"weight": block.weights}
+        rows = _prepared(block.inputs, self._columns)
+        input_data(data=rows, label=block.targets, **weighed, **_kinds(self._columns))
         return True
 
     def reset(self) -> None:

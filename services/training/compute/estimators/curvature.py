@@ -7,6 +7,7 @@ ends at is the same: the estimate decides the way only.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -16,6 +17,27 @@ from services.training.compute.communicator.base import ALONE, Communicator
 from services.training.compute.kernels.cross_entropy import softmax
 
 Vector: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Those of this rank that an estimate is taken of: features (n, d), and weights (n,) if they have any."""
+
+    features: npt.NDArray[np.float32]
+    weights: Vector | None = None
+
+    @property
+    def with_ones(self) -> npt.NDArray[np.float32]:
+        """(n, d + 1)."""
+        return np.column_stack([self.features, np.ones(len(self.features), np.float32)])
+
+    def rooted(self, table: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Rows (n, m) times the roots of their weights, which in products of two of them are the weights."""
+        if self.weights is None:
+            return table
+        return table * np.sqrt(self.weights).astype(np.float32)[:, None]
+
+
 # Takes the inverse of the estimate times a flat (d + 1, free) table.
 Inverse: TypeAlias = Callable[[Vector], Vector]
 
@@ -25,15 +47,12 @@ WIDEST = 1024
 _FLOOR = 1e-6
 
 
-def even_curvature(
-    features: npt.NDArray[np.float32], free: int, penalty: float, communicator: Communicator = ALONE
-) -> Inverse:
+def even_curvature(few: Rows, free: int, penalty: float, communicator: Communicator = ALONE) -> Inverse:
     """That at weights of zero, where all classes are as likely: of each class, the inputs' Gram matrix.
 
-    features: (n, d), of this rank. free: columns of weights. penalty: on half the squared weights, beside the
-    mean loss.
+    free: columns of weights. penalty: on half the squared weights, beside the mean loss.
     """
-    rows = _with_ones(features)
+    rows = few.rooted(few.with_ones)
     scale = 1 / 4 if free == 1 else 1 / free
     gram = scale * (rows.T @ rows).astype(np.float64)
     inverse = _inverse(_mean(gram, len(rows), communicator), 1, penalty)
@@ -51,15 +70,13 @@ def diagonal_curvature(squares: Vector, free: int, penalty: float) -> Inverse:
     return lambda flat: (inverse[:, None] * flat.reshape(-1, free)).ravel()
 
 
-def curvature(
-    features: npt.NDArray[np.float32], table: Vector, penalty: float, communicator: Communicator = ALONE
-) -> Inverse:
+def curvature(few: Rows, table: Vector, penalty: float, communicator: Communicator = ALONE) -> Inverse:
     """That at `table`, weights (d + 1, free) with the intercepts in the last row: all second derivatives."""
-    rows, free = _with_ones(features), table.shape[1]
+    rows, free = few.with_ones, table.shape[1]
     logits = rows @ table.astype(np.float32)
     if free == 1:
         logits = np.column_stack([np.zeros_like(logits), logits])
-    shares = softmax(np, logits)[:, -free:]
+    shares, rows = softmax(np, logits)[:, -free:], few.rooted(rows)
     spread = (rows[:, :, None] * shares[:, None, :]).reshape(len(rows), -1)
     hessian = -(spread.T @ spread).astype(np.float64)
     for column in range(free):
@@ -78,10 +95,6 @@ def _mean(sums: Vector, rows: int, communicator: Communicator) -> Vector:
     whole = np.append(sums, rows)
     communicator.allreduce(whole)
     return np.asarray(whole[:-1].reshape(sums.shape) / whole[-1])
-
-
-def _with_ones(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return np.column_stack([features, np.ones(len(features), np.float32)])
 
 
 def _inverse(matrix: Vector, free: int, penalty: float) -> Vector:

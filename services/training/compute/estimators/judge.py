@@ -10,7 +10,7 @@ import numpy.typing as npt
 from services.training.compute.backend import Backend
 from services.training.compute.communicator.base import ALONE, Communicator
 from services.training.compute.communicator.together import added_up
-from services.training.compute.estimators.base import Arrays, Samples
+from services.training.compute.estimators.base import Arrays, Samples, Weights
 from services.training.compute.estimators.inputs import Inputs
 from services.training.compute.estimators.layout import Layout
 from services.training.compute.estimators.network import Network
@@ -84,19 +84,22 @@ class Judge:
     def scores(self, loop: Loop) -> tuple[npt.NDArray[np.float64], dict[str, float]]:
         """Each network's loss (K,), by which the best is chosen, and what to report of their mean prediction.
 
-        The loss is the share of wrong classes, or the mean squared error. Raises Stopped when the loop says
-        stop.
+        The loss is the share of wrong classes, or the mean squared error; rows count by their weights. Raises
+        Stopped when the loop says stop.
         """
-        losses, together, told = np.zeros(self._networks), np.zeros(2), False
+        losses, together, total, told = np.zeros(self._networks), np.zeros(2), 0.0, False
         for start in range(0, len(self._samples), FORWARD_ROWS):
             if told := loop.should_stop():
                 break
             place = slice(start, start + FORWARD_ROWS)
             made = map(self._backend.to_device, self._inputs(self._samples.features[place]))
             outputs = self._backend.to_host(self._network.forward(*made))
-            loss, block = self._judge(outputs, self._samples.targets[place])
+            targets = self._samples.targets[place]
+            weights = self._samples.weighing(place, targets)
+            loss, block = self._judge(outputs, targets, weights)
             losses, together = losses + loss, together + block
-        own = np.concatenate([losses, together, [len(self._samples)]])
+            total += len(targets) if weights is None else float(weights.sum())
+        own = np.concatenate([losses, together, [total]])
         *_, first, second, rows = sums = added_up(self._communicator, own, told)
         first, second = float(first / rows), float(second / rows)
         if self._samples.classes:
@@ -106,17 +109,22 @@ class Judge:
         return sums[: self._networks] / rows, scores
 
 
-def _judge_classes(logits: Array, labels: Array) -> tuple[Array, Array]:
+def _judge_classes(logits: Array, labels: Array, weights: Weights | None) -> tuple[Array, Array]:
     """How often each network is wrong (K,), and the summed log loss and hits of their mean prediction."""
-    wrong = (logits.argmax(axis=2) != labels).sum(axis=1)
+    wrong = _sum(logits.argmax(axis=2) != labels, weights)
     wrong = np.where(np.isfinite(logits).all(axis=(1, 2)), wrong, np.inf)
     mean = softmax(np, logits.astype(np.float64)).mean(axis=0)
     picked = np.maximum(mean[np.arange(len(labels)), labels], 1e-30)
-    return wrong, np.array([-np.log(picked).sum(), (mean.argmax(axis=1) == labels).sum()])
+    return wrong, np.array([_sum(-np.log(picked), weights), _sum(mean.argmax(axis=1) == labels, weights)])
 
 
-def _judge_values(outputs: Array, targets: Array) -> tuple[Array, Array]:
+def _judge_values(outputs: Array, targets: Array, weights: Weights | None) -> tuple[Array, Array]:
     """Summed squared error of each network (K,), and that of their mean prediction, twice."""
-    loss = ((outputs[..., 0] - targets) ** 2).sum(axis=1, dtype=np.float64)
-    together = ((outputs[..., 0].mean(axis=0) - targets) ** 2).sum(dtype=np.float64)
+    loss = _sum((outputs[..., 0] - targets) ** 2, weights)
+    together = _sum((outputs[..., 0].mean(axis=0) - targets) ** 2, weights)
     return loss, np.array([together, together])
+
+
+def _sum(values: Array, weights: Weights | None) -> Array:
+    """Over the last axis, of rows, in float64."""
+    return values.sum(axis=-1, dtype=np.float64) if weights is None else values @ weights

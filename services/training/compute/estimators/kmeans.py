@@ -3,13 +3,15 @@
 By Lloyd's iterations over all rows (S. Lloyd, "Least squares quantization in PCM", 1982), or over
 mini-batches (D. Sculley, "Web-scale k-means clustering", WWW 2010), where a centre is the mean of all rows
 that it was ever given. A centre without rows is moved to the row that is farthest from its own.
+
+Where rows have weights, squared distances and means count them by those.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +26,13 @@ from services.training.compute.communicator.together import (
     shared_state,
 )
 from services.training.compute.errors import ComputeError
-from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples
+from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples, Weights
 from services.training.compute.estimators.batches import random
 from services.training.compute.kernels.kmeans import Centres, Far, Tally, assign, labels_of
 from services.training.compute.loop import Loop, State, Stopped
 from services.training.compute.resume import fitting, misfit
 from services.training.compute.seeding import seed_centres
+from services.training.compute.table import IntArray
 from services.training.domain.hyperparameters import KMeans
 
 # Rows between two questions whether to stop; on a device, enough to fill it.
@@ -40,6 +43,8 @@ _SEED_ROWS, _SEED_ROWS_EACH = 16_384, 32
 _SEEDS, _BATCHES = 3, 4
 
 Table = npt.NDArray[np.float64]
+# Inputs, and weights where they have them.
+_Rows: TypeAlias = tuple[Matrix, Weights | None]
 
 
 class KMeansEstimator:
@@ -87,8 +92,9 @@ class KMeansEstimator:
 class _Walk:
     """How far a fit has come; its arrays are not changed any more.
 
-    centres: (k, d). weights: (k,), how many rows each stands for, for mini-batches. inertia: what the last
-    iteration found. best, best_inertia: the end of the best run so far. steps: iterations of all runs.
+    centres: (k, d). weights: (k,), for mini-batches: how much the rows count that each stands for.
+    inertia: what the last iteration found. best, best_inertia: the end of the best run so far.
+    steps: iterations of all runs.
     """
 
     centres: Table
@@ -154,12 +160,11 @@ class _Run:
     def _batched(self, walk: _Walk) -> _Walk:
         """As many batches as make a pass."""
         centres, weights, whole = walk.centres, walk.weights, Tally.empty(*walk.centres.shape)
-        for rows in self._batches(walk):
-            tally = self._assigned([rows], centres)
+        for batch in self._batches(walk):
+            tally = self._assigned([batch], centres)
             weights = weights + tally.counts
-            centres = (
-                centres + (tally.sums - tally.counts[:, None] * centres) / np.maximum(weights, 1)[:, None]
-            )
+            counted = np.where(weights > 0, weights, 1)[:, None]
+            centres = centres + (tally.sums - tally.counts[:, None] * centres) / counted
             whole.counts += tally.counts
             whole.inertia += tally.inertia
             whole.far = tally.far
@@ -185,35 +190,40 @@ class _Run:
     def _pass(self, centres: Table) -> Tally:
         """Over all rows. Raises Stopped."""
         most = _BLOCK_ROWS if self._backend.name == "numpy" else _DEVICE_ROWS
-        return self._assigned((x for x, _ in self._train.blocks(most)), centres)
+        return self._assigned(((x, weights) for x, _, weights in self._train.blocks(most)), centres)
 
-    def _assigned(self, blocks: Iterable[Matrix], centres: Table) -> Tally:
+    def _assigned(self, blocks: Iterable[_Rows], centres: Table) -> Tally:
         """Of the blocks of all ranks. Raises Stopped."""
         kernels, tally, told = self._backend.kernels, Tally.empty(*centres.shape), False
-        prepared = Centres(kernels, centres)
-        for x in blocks:
+        prepared, to_device = Centres(kernels, centres), self._backend.to_device
+        for x, weights in blocks:
             if told := self._loop.should_stop():
                 break
-            assign(kernels, self._backend.to_device(x), prepared, tally)
+            there = None if weights is None else to_device(weights)
+            assign(kernels, to_device(x), prepared, tally, there)
             self.samples += len(x)
         own = np.concatenate([[tally.inertia], tally.counts, tally.sums.ravel()])
         inertia, rest = np.split(added_up(self._shard.communicator, own, told), [1])
         counts, sums = np.split(rest, [len(centres)])
         far = _farthest(self._shard.communicator, tally.far, centres) if not counts.all() else []
-        return Tally(sums.reshape(centres.shape), counts.astype(np.int64), float(inertia[0]), far)
+        return Tally(sums.reshape(centres.shape), counts, float(inertia[0]), far)
 
-    def _batches(self, walk: _Walk) -> Iterator[Matrix]:
+    def _batches(self, walk: _Walk) -> Iterator[_Rows]:
         """What is here of rows drawn at random, with replacement."""
         rows = self._shard.total
         size = min(self._params.batch_size, rows)
         draw = random(self._seed, _BATCHES, walk.restart, walk.iteration)
         for _ in range(-(-rows // size)):
-            yield self._train.at(self._shard.here(np.sort(draw.integers(rows, size=size))))
+            here = self._shard.here(np.sort(draw.integers(rows, size=size)))
+            yield self._train.at(here), self._train.weights_at(here)
 
     def _seeds(self, restart: int) -> Table:
-        rows = self._backend.to_device(self._sample(restart))
+        to_device, drawn = self._backend.to_device, self._drawn(restart)
+        rows, weights = to_device(self._sample(restart)), self._train.weights_at(self._shard.here(drawn))
         draw = random(self._seed, _SEEDS, restart, 1)
-        seeds = seed_centres(self._backend.xp, rows, self._params.clusters, draw)
+        if weights is not None:
+            weights = to_device(self._shard.collected(drawn, self._backend.to_host(weights)))
+        seeds = seed_centres(self._backend.xp, rows, self._params.clusters, draw, weights)
         centres = np.array(self._backend.to_host(seeds), np.float64)
         # Of two rows that are about as good, rounding chooses; so one rank does.
         self._shard.communicator.broadcast(centres)
@@ -221,23 +231,30 @@ class _Run:
 
     def _sample(self, restart: int) -> Matrix:
         """Rows of all ranks, to draw the first centres from."""
+        drawn = self._drawn(restart)
+        return self._shard.collected(drawn, self._backend.to_host(self._train.at(self._shard.here(drawn))))
+
+    def _drawn(self, restart: int) -> IntArray:
+        """Their places among the rows of all ranks, which rise."""
         rows = self._shard.total
         size = min(rows, max(_SEED_ROWS, _SEED_ROWS_EACH * self._params.clusters))
-        drawn = np.sort(
-            random(self._seed, _SEEDS, restart, 0).choice(rows, size, replace=False, shuffle=False)
-        )
-        return self._shard.collected(drawn, self._backend.to_host(self._train.at(self._shard.here(drawn))))
+        draw = random(self._seed, _SEEDS, restart, 0)
+        return np.sort(draw.choice(rows, size, replace=False, shuffle=False))
 
 
 def _farthest(communicator: Communicator, own: list[Far], centres: Table) -> list[Far]:
     """Of all ranks, as many from each as there are centres; all where there is one rank."""
     if communicator.world_size == 1:
         return own
-    table = np.zeros((len(centres), 2 + centres.shape[1]))
+    table = np.zeros((len(centres), 3 + centres.shape[1]))
     for place, one in zip(table, sorted(own, key=lambda one: -one.distance), strict=False):
-        place[0], place[1], place[2:] = one.distance, one.cluster, one.row
+        place[:3], place[3:] = (one.distance, one.cluster, one.weight), one.row
     found = gathered(communicator, table).reshape(-1, table.shape[1])
-    return [Far(float(one[0]), int(one[1]), one[2:].astype(np.float32)) for one in found if one[0] > 0]
+    return [
+        Far(float(one[0]), int(one[1]), one[3:].astype(np.float32), float(one[2]))
+        for one in found
+        if one[0] > 0
+    ]
 
 
 def _means(tally: Tally, centres: Table) -> Table:
@@ -246,13 +263,16 @@ def _means(tally: Tally, centres: Table) -> Table:
     sums, counts, means = tally.sums.copy(), tally.counts.copy(), centres.copy()
     far = sorted(tally.far, key=lambda one: -one.distance)
     for cluster in np.flatnonzero(counts == 0):
-        farthest = next((one for one in far if one.distance > 0 and counts[one.cluster] > 1), None)
+        farthest = next(
+            (one for one in far if one.distance > 0 and counts[one.cluster] > one.weight > 0), None
+        )
         if farthest is None:
             break
         far.remove(farthest)
-        sums[farthest.cluster] -= farthest.row
-        counts[farthest.cluster] -= 1
-        sums[cluster], counts[cluster] = farthest.row, 1
+        moved = farthest.weight * farthest.row
+        sums[farthest.cluster] -= moved
+        counts[farthest.cluster] -= farthest.weight
+        sums[cluster], counts[cluster] = moved, farthest.weight
     filled = counts > 0
     means[filled] = sums[filled] / counts[filled, None]
     return means

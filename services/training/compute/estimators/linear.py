@@ -1,4 +1,7 @@
-"""Ridge regression: minimises ‖Xw + b − y‖² + l2·‖w‖² over w and an unpenalised intercept b."""
+"""Ridge regression: minimises ‖Xw + b − y‖² + l2·‖w‖² over w and an unpenalised intercept b.
+
+Where rows have weights, each square of the first norm counts by its row's.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import numpy.typing as npt
 from services.training.compute.backend import Backend
 from services.training.compute.communicator.base import ALONE, Communicator
 from services.training.compute.communicator.together import alone
-from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples
+from services.training.compute.estimators.base import Arrays, Block, Matrix, Outcome, Samples
 from services.training.compute.kernels.launch import Array
 from services.training.compute.loop import Loop, State, Stopped
 from services.training.compute.resume import fitting, misfit
@@ -107,13 +110,14 @@ class _System:
         self._most = _BLOCK_ROWS if backend.name == "numpy" else _DEVICE_ROWS
 
     def centre(self) -> None:
-        """Sets `mean` of the features (d,) and `target_mean`, which all else needs."""
-        features, targets = np.zeros(self.width), 0.0
-        for x, y in self._rows():
+        """Sets `mean` of the features (d,) and `target_mean`, which all else needs; rows count by weight."""
+        features, targets, total = np.zeros(self.width), 0.0, 0.0
+        for x, y, weights in self._rows():
             # A product runs on BLAS, eight times as fast as a sum over rows.
-            features += np.ones(len(x), np.float32) @ x
-            targets += float(y.sum(dtype=np.float64))
-        self.mean, self.target_mean = features / len(self._train), targets / len(self._train)
+            features += (np.ones(len(x), np.float32) if weights is None else weights) @ x
+            targets += float(y.sum(dtype=np.float64) if weights is None else weights @ y)
+            total += len(x) if weights is None else float(weights.sum())
+        self.mean, self.target_mean, self._total = features / total, targets / total, total
 
     def accumulate(self, gram: bool) -> None:
         """Sets `products`, centred Xᵀ y (d,), and if asked `gram`, centred Xᵀ X (d, d), in one pass."""
@@ -141,21 +145,26 @@ class _System:
     def loss(self, weights: Vector) -> float:
         """Mean squared error on the standardised training targets, by expanding ‖Xw − y‖²."""
         squares = self._square - 2 * (weights @ self.products) + weights @ self.multiply(weights)
-        return max(0.0, float(squares)) / len(self._train)
+        return max(0.0, float(squares)) / self._total
 
     def _blocks(self) -> Iterator[Array]:
-        """Centred float64 blocks of X with y in the last column; overwritten by the next."""
+        """Centred float64 blocks of X with y in the last column, times the roots of the rows' weights.
+
+        Overwritten by the next.
+        """
         to_device = self._backend.to_device
         mean = to_device(np.append(self.mean, self.target_mean))
         room = self._backend.xp.empty((min(self._most, len(self._train)), self.width + 1))
-        for features, targets in self._rows():
+        for features, targets, weights in self._rows():
             rows = room[: len(features)]
             rows[:, :-1], rows[:, -1] = to_device(features), to_device(targets)
             rows -= mean
+            if weights is not None:
+                rows *= to_device(np.sqrt(weights))[:, None]
             yield rows
         self.passes += 1
 
-    def _rows(self) -> Iterator[tuple[Matrix, npt.NDArray[np.float32]]]:
+    def _rows(self) -> Iterator[Block]:
         """Raises Stopped when the loop says so."""
         for block in self._train.blocks(self._most):
             if self._loop.should_stop():

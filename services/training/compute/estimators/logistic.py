@@ -1,7 +1,8 @@
 """Logistic regression: minimises mean log loss + l2/(2n)·‖W‖² over W and unpenalised intercepts.
 
-That is scikit-learn's objective with C = 1/l2. Two classes have one free column, the log odds of the second;
-more classes have one each (softmax).
+That is scikit-learn's objective with C = 1/l2. Where rows have weights, the mean's sum counts each loss by
+its row's; n stays the number of rows. Two classes have one free column, the log odds of the second; more
+classes have one each (softmax).
 
 Of many rows, some are fitted first: their weights are where the walk over all rows begins, and the curvature
 there scales its steps. So most of the way costs little, and few passes over all rows are left.
@@ -20,6 +21,7 @@ from services.training.compute.estimators.batches import random
 from services.training.compute.estimators.curvature import (
     WIDEST,
     Inverse,
+    Rows,
     curvature,
     diagonal_curvature,
     even_curvature,
@@ -135,12 +137,17 @@ class _First:
         if self._rows is None:
             return diagonal_curvature(self._objective.squares(), self._free, self._penalty)
         if self._some and anchor.any() and self._objective.size <= WIDEST:
-            features = np.asarray(self._rows.features)
-            return curvature(features, anchor.reshape(-1, self._free), self._penalty, self._communicator)
+            table = anchor.reshape(-1, self._free)
+            return curvature(_rows(self._rows), table, self._penalty, self._communicator)
         return self._even(self._rows)
 
     def _even(self, rows: Samples) -> Inverse:
-        return even_curvature(np.asarray(rows.features), self._free, self._penalty, self._communicator)
+        return even_curvature(_rows(rows), self._free, self._penalty, self._communicator)
+
+
+def _rows(few: Samples) -> Rows:
+    features, targets = np.asarray(few.features), np.asarray(few.targets)
+    return Rows(features, few.weighing(slice(None), targets))
 
 
 class _Objective:
@@ -165,7 +172,7 @@ class _Objective:
         rows = min(len(train), _TILE_ROWS[backend.name])
         self._logits = backend.xp.empty((rows, train.classes), np.float32)
         self._losses = backend.xp.empty(rows, np.float32)
-        self._weights = backend.xp.full(rows, 1 / total, np.float32)
+        self._even = backend.xp.full(rows, 1 / total, np.float32)
 
     def over(self, rows: Samples, total: int) -> _Objective:
         """The same over other rows."""
@@ -176,12 +183,14 @@ class _Objective:
         gradient = np.zeros_like(table)
         value, told = 0.0, False
         weights = self._backend.to_device(table.astype(np.float32))
-        for inputs, targets in self._blocks:
+        for inputs, targets, counted in self._blocks:
             if told := self._loop.should_stop():
                 break
+            shares = None if counted is None else (counted / self._total).astype(np.float32)
             for start in range(0, len(inputs), len(self._logits)):
                 rows = slice(start, start + len(self._logits))
-                value += self._add_tile(inputs.rows(rows), targets[rows], weights, gradient)
+                tile = inputs.rows(rows), targets[rows], self._even if shares is None else shares[rows]
+                value += self._add_tile(*tile, weights, gradient)
         sums = added_up(self.shard.communicator, np.append(gradient, value), told)
         gradient, value = sums[:-1].reshape(table.shape), float(sums[-1])
         self.samples += self._rows
@@ -192,13 +201,16 @@ class _Objective:
     def squares(self) -> Vector:
         """The mean of each input's square (d,)."""
         found, told = np.zeros(self.size // self.free - 1), False
-        for inputs, _ in self._blocks:
+        for inputs, _, counted in self._blocks:
             if told := self._loop.should_stop():
                 break
-            inputs.add_squares(self._backend, found)
+            inputs.add_squares(self._backend, found, counted)
         return added_up(self.shard.communicator, found, told) / self._total
 
-    def _add_tile(self, inputs: Inputs, targets: Array, weights: Array, gradient: Vector) -> float:
+    def _add_tile(
+        self, inputs: Inputs, targets: Array, shares: Array, weights: Array, gradient: Vector
+    ) -> float:
+        """shares: how much each row counts of all."""
         xp, to_host = self._backend.xp, self._backend.to_host
         logits, losses = self._logits[: len(inputs)], self._losses[: len(inputs)]
         fixed = logits.shape[1] - self.free
@@ -206,9 +218,7 @@ class _Objective:
         free = logits[:, fixed:]
         inputs.multiply(xp, weights[:-1], free)
         free += weights[-1]
-        cross_entropy(
-            self._backend.kernels, logits[None], targets, self._weights[: len(inputs)], losses[None]
-        )
+        cross_entropy(self._backend.kernels, logits[None], targets, shares[: len(inputs)], losses[None])
         inputs.add_products(self._backend, free, gradient[:-1])
         gradient[-1] += to_host(free.sum(axis=0, dtype=np.float64))
         return float(xp.sum(losses, dtype=np.float64))

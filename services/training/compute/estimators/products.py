@@ -65,16 +65,21 @@ class Inputs:
         if self.chosen is not None:
             add_to_chosen(errors, self.chosen, gradient)
 
-    def add_squares(self, backend: Backend, squares: npt.NDArray[np.float64]) -> None:
-        """squares (d,) ← squares + the sum of each input's squares."""
-        squares[self.places] += backend.to_host((self.dense * self.dense).sum(axis=0, dtype=np.float64))
+    def add_squares(
+        self, backend: Backend, squares: npt.NDArray[np.float64], weights: Array | None = None
+    ) -> None:
+        """squares (d,) ← squares + the sum of each input's squares, which count by their row's weight."""
+        found = self.dense * self.dense
+        sums = found.sum(axis=0, dtype=np.float64) if weights is None else weights @ found
+        squares[self.places] += backend.to_host(sums)
         if self.chosen is not None:
-            found = np.bincount(self.chosen[self.chosen >= 0], minlength=len(squares))
-            squares += found
+            there = self.chosen >= 0
+            counted = None if weights is None else np.broadcast_to(weights[:, None], there.shape)[there]
+            squares += np.bincount(self.chosen[there], counted, len(squares))
 
 
 class Blocks:
-    """Rows and their targets where `backend` computes, `most` at a time, as often as they are wanted.
+    """Rows, their targets and weights where `backend` computes, `most` at a time, as often as wanted.
 
     Packed rows are split on the host, once if they are in memory. On a device they are expanded, and stay
     there if they take no more than _DEVICE_BYTES.
@@ -87,14 +92,18 @@ class Blocks:
         keep = train.expansion and fits and not isinstance(train.features, FileRows)
         self._kept = list(self._read()) if keep else None
 
-    def __iter__(self) -> Iterator[tuple[Inputs, Array]]:
+    def __iter__(self) -> Iterator[tuple[Inputs, Array, Array | None]]:
         return iter(self._kept) if self._kept is not None else self._read()
 
-    def _read(self) -> Iterator[tuple[Inputs, Array]]:
+    def _read(self) -> Iterator[tuple[Inputs, Array, Array | None]]:
         to_device = self._backend.to_device
         if self._split:
-            for packed, targets in replace(self._train, packed=True).blocks(self._most):
-                yield Inputs.of(packed, self._split), targets
+            for packed, targets, weights in replace(self._train, packed=True).blocks(self._most):
+                yield Inputs.of(packed, self._split), targets, weights
         else:
-            for x, targets in self._train.blocks(self._most):
-                yield Inputs(to_device(x)), to_device(targets)
+            for x, targets, weights in self._train.blocks(self._most):
+                yield (
+                    Inputs(to_device(x)),
+                    to_device(targets),
+                    weights if weights is None else to_device(weights),
+                )

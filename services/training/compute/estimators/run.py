@@ -11,7 +11,7 @@ import numpy.typing as npt
 from services.training.compute.backend import Backend
 from services.training.compute.communicator.together import Shard
 from services.training.compute.estimators.base import Samples
-from services.training.compute.estimators.batches import Batches, random
+from services.training.compute.estimators.batches import Batch, Batches, random
 from services.training.compute.estimators.candidates import Candidate, column
 from services.training.compute.estimators.initial import initialise
 from services.training.compute.estimators.inputs import Inputs
@@ -78,7 +78,7 @@ class Run:
         self._communicator = shard.communicator
         ranks, longest = len(shard.lengths), int(shard.lengths.max())
         size = -(-params.batch_size // ranks)
-        self._batches = Batches(train, inputs, size, seed, backend, longest=longest)
+        self._batches = Batches(train, inputs, size, seed, backend, longest=longest, ranks=ranks)
         rows = self._batches.rows
         self.parameters = backend.to_device(weights.copy())
         self.best = Best(self.parameters, params.early_stopping_patience, backend)
@@ -87,7 +87,6 @@ class Run:
         self._pace = Pace(rates, decays, *shapes, self._recipe.betas)
         self._optimizer = AdamW(backend, self.parameters, layout, self._pace)
         self._classes = train.classes > 0
-        self._weights = xp.full(rows, 1 / (rows * ranks), np.float32)
         # What the ranks add up: gradients, losses, and how many were told to stop.
         self._shared = xp.zeros(self.parameters.size + len(members) * rows + 1, np.float32)
         gradients = self._shared[: self.parameters.size].reshape(self.parameters.shape)
@@ -207,15 +206,15 @@ class Run:
         """The gradients and losses of the next batch."""
         batch = self._batches.fetch(self._at)
         outputs = self._network.forward(batch.x, batch.codes, self._noise)
-        self._loss(outputs, batch.targets)
+        self._loss(outputs, batch)
         self._network.backward(batch.x, batch.codes, outputs, self._noise)
 
     def _update(self) -> None:
         self._optimizer.step(self._network.gradients, self._at)
         advance(self._backend.kernels, self._losses, self._total, self._counters)
 
-    def _loss(self, outputs: Array, targets: Array) -> None:
-        arrays = (outputs, targets, self._weights, self._losses)
+    def _loss(self, outputs: Array, batch: Batch) -> None:
+        arrays = (outputs, batch.targets, batch.shares, self._losses)
         if self._classes:
             cross_entropy(self._backend.kernels, *arrays, self._params.label_smoothing)
         else:

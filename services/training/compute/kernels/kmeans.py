@@ -67,49 +67,56 @@ class Centres:
 
 @dataclass(frozen=True, eq=False)
 class Far:
-    """The row of a block that is farthest from its centre."""
+    """The row of a block that is farthest from its centre, and how much it counts."""
 
     distance: float
     cluster: int
     row: npt.NDArray[np.float32]
+    weight: float = 1.0
 
 
 @dataclass
 class Tally:
     """What a pass has found so far, on the host.
 
-    sums: (k, d) float64 and counts: (k,) int64, of each centre's rows. inertia: the sum of all squared
-    distances. far: candidates for the farthest row, one of each block.
+    sums: (k, d) and counts: (k,), float64, of each centre's rows, which count by their weights. inertia: the
+    sum of all squared distances, which do too. far: candidates for the farthest row, one of each block.
     """
 
     sums: npt.NDArray[np.float64]
-    counts: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.float64]
     inertia: float = 0.0
     far: list[Far] = field(default_factory=list)
 
     @classmethod
     def empty(cls, clusters: int, width: int) -> Tally:
         """Before the first row."""
-        return cls(np.zeros((clusters, width)), np.zeros(clusters, np.int64))
+        return cls(np.zeros((clusters, width)), np.zeros(clusters))
 
 
-def assign(kernels: Kernels, x: Array, centres: Centres, tally: Tally) -> None:
-    """Adds rows `x` (m, d), each to the centre that it is nearest to; of equals, the first."""
+def assign(kernels: Kernels, x: Array, centres: Centres, tally: Tally, weights: Array | None = None) -> None:
+    """Adds rows `x` (m, d), each to the centre that it is nearest to; of equals, the first.
+
+    weights: (m,) float64, how much each counts; 1 where there are none.
+    """
     clusters = len(centres.table)
     if kernels.on_device:
         size = min(_MOST_DEVICE_ROWS, max(1, _DEVICE_SCORES // clusters))
         for start in range(0, len(x), size):
-            _on_device(kernels, x[start : start + size], centres, tally)
+            place = slice(start, start + size)
+            _on_device(kernels, x[place], centres, tally, None if weights is None else weights[place])
         return
     far: list[tuple[float, int, int]] = []
     first = 0
     for rows, labels in _labelled(x, centres):
-        inertia, index, distance = add_rows(rows, centres.table, labels, tally.sums, tally.counts)
+        own = None if weights is None else weights[first : first + len(rows)]
+        inertia, index, distance = add_rows(rows, centres.table, labels, own, tally.sums, tally.counts)
         tally.inertia += inertia
         far.append((float(distance), first + index, int(labels[index])))
         first += len(rows)
     for distance, index, cluster in sorted(far)[-clusters:]:
-        tally.far.append(Far(distance, cluster, x[index].copy()))
+        weight = 1.0 if weights is None else float(weights[index])
+        tally.far.append(Far(distance, cluster, x[index].copy(), weight))
 
 
 def labels_of(x: npt.NDArray[np.float32], table: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
@@ -149,32 +156,44 @@ def nearest(scores: Any, halves: Any, least: Any, labels: Any) -> None:
 
 
 @host
-def add_rows(x: Any, centres: Any, labels: Any, sums: Any, counts: Any) -> Any:
-    """Adds rows to their centres' sums and counts; inertia, the farthest row, and its squared distance."""
+def add_rows(x: Any, centres: Any, labels: Any, weights: Any, sums: Any, counts: Any) -> Any:
+    """Adds rows to their centres' sums and counts; inertia, the farthest row, and its squared distance.
+
+    weights: None where each counts 1, which is compiled apart.
+    """
     inertia, farthest, most = 0.0, 0, -1.0
     for row in range(len(x)):
         label = labels[row]
-        counts[label] += 1
+        weight = 1.0
+        if weights is not None:
+            weight = weights[row]
+        counts[label] += weight
         distance = np.float32(0)
         for j in range(x.shape[1]):
-            sums[label, j] += x[row, j]
+            sums[label, j] += weight * x[row, j]
             gap = x[row, j] - centres[label, j]
             distance += gap * gap
-        inertia += float(distance)
+        inertia += weight * float(distance)
         if distance > most:
             most, farthest = float(distance), row
     return inertia, farthest, most
 
 
-def _on_device(kernels: Kernels, x: Array, centres: Centres, tally: Tally) -> None:
+def _on_device(kernels: Kernels, x: Array, centres: Centres, tally: Tally, weights: Array | None) -> None:
     xp, clusters = kernels.xp, len(centres.table)
     scores = x @ centres.table.T
     distances, labels = xp.empty(len(x), np.float32), xp.empty(len(x), np.int32)
     arrays = (scores, x, centres.table, centres.halves, distances, labels)
     grid = (-(-len(x) * 32 // BLOCK),)
     kernels.launch(CUDA, "nearest", grid, *arrays, len(x), clusters, x.shape[1])
-    index = distances.argmax()
+    index = int(distances.argmax())
+    if weights is None:
+        counts, inertia = scores.sum(axis=0), distances.sum(dtype=np.float64)
+    else:
+        counts, inertia = weights @ scores, weights @ distances
+        scores *= weights[:, None].astype(np.float32)
     tally.sums += (scores.T @ x).get()
-    tally.counts += scores.sum(axis=0).astype(np.int64).get()
-    tally.inertia += float(distances.sum(dtype=np.float64))
-    tally.far.append(Far(float(distances[index]), int(labels[index]), x[int(index)].get()))
+    tally.counts += counts.get()
+    tally.inertia += float(inertia)
+    weight = 1.0 if weights is None else float(weights[index])
+    tally.far.append(Far(float(distances[index]), int(labels[index]), x[index].get(), weight))
