@@ -11,7 +11,7 @@ from services.training.compute.backend import open_backend
 from services.training.compute.estimators.base import Samples
 from services.training.compute.estimators.mlp import MlpEstimator
 from services.training.compute.loop import NullLoop
-from services.training.domain.hyperparameters import Mlp
+from services.training.domain.hyperparameters import TAB_M, Mlp
 
 _ENDLESS = 100_000
 _PLAIN = {
@@ -21,8 +21,11 @@ _PLAIN = {
     "dropout": 0.0,
     "label_smoothing": 0.0,
 }
-_TABM = {"architecture": "plain", "learning_rate": 2e-3, "weight_decay": 0.0, "dropout": 0.1}
-_RECIPES = {"plain": _PLAIN, "RealMLP": {"architecture": "real_mlp"}, "TabM": _TABM}
+_RECIPES = {
+    "plain": _PLAIN,
+    "RealMLP": {"architecture": "real_mlp"},
+    "TabM": {**TAB_M, "architecture": "tab_m"},
+}
 
 
 class _Told(NullLoop):
@@ -38,7 +41,7 @@ class _Told(NullLoop):
 def train(case: Case, x: Any, y: Any, turns: Turns) -> None:
     endless = {"max_epochs": _ENDLESS, "early_stopping_patience": _ENDLESS}
     shape = {"hidden_sizes": case.hidden, "batch_size": BATCH, "ensemble_size": case.members}
-    params = Mlp(**shape, **endless, **_RECIPES[case.recipe])
+    params = Mlp(**{**_RECIPES[case.recipe], **shape, **endless})
     parts = [
         Samples(x[rows], y[rows], case.classes) for rows in (slice(0, case.rows), slice(case.rows, None))
     ]

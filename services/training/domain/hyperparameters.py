@@ -97,7 +97,9 @@ class Mlp(_Hyperparameters):
     in their places.
 
     architecture: `real_mlp` follows D. Holzmüller et al., "Better by Default", NeurIPS 2024, whose defaults
-    these are; `plain` is ReLU layers and nothing else. precision: of matrix products on a device.
+    these are; `plain` is ReLU layers and nothing else; `tab_m` (Y. Gorishniy et al., ICLR 2025) is ReLU
+    layers whose weights its `ensemble_size` members share, with the defaults of `TAB_M`. precision: of matrix
+    products on a device.
     """
 
     name: ClassVar[str] = "mlp"
@@ -111,14 +113,25 @@ class Mlp(_Hyperparameters):
     ensemble_size: int = _bounded(4, 1, 256)
     early_stopping_patience: int = _bounded(256, 1, 100_000)
     label_smoothing: float = _bounded(0.1, 0, 0.5)
-    architecture: str = _one_of("real_mlp", "plain")
+    architecture: str = _one_of("real_mlp", "plain", "tab_m")
     precision: str = _one_of("float32", "tf32", "bfloat16")
 
     def problems(self) -> dict[str, str]:
         found = super().problems()
         if len(self.hidden_sizes) > 32:
             found["hidden_sizes"] = f"at most 32 layers, got {len(self.hidden_sizes)}"
+        if self.architecture == "tab_m":
+            found |= self._problems_of_tab_m()
         return found
+
+    def _problems_of_tab_m(self) -> dict[str, str]:
+        if not self.hidden_sizes:
+            return {"hidden_sizes": "tab_m has at least one layer"}
+        numbers = self.ensemble_size * self.batch_size * sum(self.hidden_sizes)
+        if numbers > _MOST_OF_A_STEP:
+            text = f"times ensemble_size and all hidden_sizes at most {_MOST_OF_A_STEP:g}, got {numbers:g}"
+            return {"batch_size": text}
+        return {}
 
     def settled(self, task: str, rows: int) -> Mlp:
         rate = self.learning_rate or _MLP_RATES[self.architecture, task]
@@ -130,11 +143,24 @@ class Mlp(_Hyperparameters):
 
 # Beyond so many rows there are fewer epochs, so that a network reads about as many rows in all.
 _EPOCHS, _FEWEST_EPOCHS, _ROWS_OF_ALL_EPOCHS = 256, 10, 50_000
+# Units of all rows of a step, all members and all layers; twice as many numbers are kept, 8 GiB.
+_MOST_OF_A_STEP = 1 << 30
+# What `tab_m` has for what is not given.
+TAB_M: Mapping[str, Any] = {
+    "hidden_sizes": (512, 512, 512),
+    "ensemble_size": 32,
+    "weight_decay": 0.0,
+    "dropout": 0.1,
+    "early_stopping_patience": 16,
+    "label_smoothing": 0.0,
+}
 _MLP_RATES: Mapping[tuple[str, str], float] = {
     ("real_mlp", "classification"): 0.04,
     ("real_mlp", "regression"): 0.2,
     ("plain", "classification"): 2e-3,
     ("plain", "regression"): 2e-3,
+    ("tab_m", "classification"): 2e-3,
+    ("tab_m", "regression"): 2e-3,
 }
 
 
@@ -200,6 +226,12 @@ ALGORITHMS: Mapping[str, Any] = {
 def parts(kind: Any) -> dict[str, Any]:
     """Name → kind of the hyperparameters that are within those of a kind."""
     return {item.name: item.metadata["part"] for item in fields(kind) if "part" in item.metadata}
+
+
+def asked(kind: Any, given: Mapping[str, Any]) -> Any:
+    """One of `ALGORITHMS` with what is `given`, and its own defaults, or its architecture's, for the rest."""
+    own = TAB_M if given.get("architecture") == "tab_m" else {}
+    return kind(**{**own, **given})
 
 
 def to_json(params: Hyperparameters) -> dict[str, Any]:

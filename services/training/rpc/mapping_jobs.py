@@ -15,7 +15,7 @@ from services.chassis.status import to_status
 from services.training.application.create_job import JobRequest
 from services.training.application.jobs import cursor_of
 from services.training.domain.history import JobEvent, MetricPoint
-from services.training.domain.hyperparameters import ALGORITHMS, Hyperparameters, parts
+from services.training.domain.hyperparameters import ALGORITHMS, Hyperparameters, asked, parts
 from services.training.domain.job import (
     DEFAULT_MAX_ATTEMPTS,
     Checkpoint,
@@ -94,7 +94,7 @@ def _read(kind: Any, message: Any) -> Any:
         field.name: _read(within[field.name], value) if field.name in within else _plain(field, value)
         for field, value in message.ListFields()
     }
-    return kind(**values)
+    return asked(kind, values)
 
 
 def _plain(field: FieldDescriptor, value: Any) -> Any:

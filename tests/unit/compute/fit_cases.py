@@ -57,7 +57,9 @@ class FitCase:
         return weighted(made) if self.weighted else made
 
 
-FITS = [FitCase(architecture, classes) for architecture in ("real_mlp", "plain") for classes in (3, 0)]
+FITS = [
+    FitCase(architecture, classes) for architecture in ("real_mlp", "plain", "tab_m") for classes in (3, 0)
+]
 FITS.append(FitCase("plain", 3, weighted=True))
 
 OTHERS: tuple[Hyperparameters, ...] = (KMeans(clusters=4), Logistic(), Linear())

@@ -21,6 +21,7 @@ from services.training.compute.kernels.embedding import NUMBER_PARAMETERS, Embed
 from services.training.compute.kernels.gather import gather
 from services.training.compute.kernels.kmeans import Centres, Tally, assign
 from services.training.compute.kernels.launch import Kernels
+from services.training.compute.kernels.members import Vectors, adapt, adapt_back, bend, bend_back
 from services.training.compute.kernels.product import product
 from services.training.compute.kernels.progress import advance
 from services.training.compute.kernels.squared_error import squared_error
@@ -85,8 +86,13 @@ def cases() -> list[Case]:
     products = [
         product_case(*shape) for shape in [(3, 37, 11, 5), (1, 37, 11, 5), (3, 37, 1, 5), (3, 1, 11, 1)]
     ]
+    members = [
+        bend_case(back=back, last=last, dropping=dropping)
+        for back, last, dropping in itertools.product(*[(False, True)] * 3)
+    ]
+    members += [adapt_case(), adapt_case(more=True)]
     others = [adamw_case(), draw_case(), squared_error_case(), advance_case(), kmeans_case()]
-    return kinds + losses + embeddings + rows + products + others
+    return kinds + losses + embeddings + rows + products + members + others
 
 
 def activation_case(kind: Activation, *, back: bool, sloped: bool, dropping: bool) -> Case:
@@ -116,6 +122,51 @@ def activation_case(kind: Activation, *, back: bool, sloped: bool, dropping: boo
 
     marks = "".join(f" {name}" for name, on in {"sloped": sloped, "dropping": dropping}.items() if on)
     return Case(f"{kind}{' back' if back else ''}{marks}", arrays, call, 1e-5 if back else 2e-6)
+
+
+def bend_case(*, back: bool, last: bool, dropping: bool) -> Case:
+    """A layer of members that share weights; `last`: no layer with an r comes after it."""
+    members, rows, columns = 3, 37, 45
+    at = Vectors(s=5, b=50, r=-1 if last else 97)
+
+    def drops_of(a: Arrays) -> Drops | None:
+        mask = a["mask"][:, : rows * columns].reshape(members, rows, columns)
+        return Drops(mask, a["cuts"], a["at"]) if dropping else None
+
+    def arrays(chance: np.random.Generator) -> Arrays:
+        shape, row = (members, rows, columns), 149
+        mask = chance.integers(0, 256, (members, rows * columns + 7), dtype=np.uint8)
+        drops = {"mask": mask, "cuts": np.array([[9, 9, 9], [64, 64, 64]]), "at": np.array([1])}
+        found = {name: normal(chance, *shape) for name in ("z", "delta")}
+        return {**found, "own": normal(chance, members, row), "gradients": unset(members, row), **drops} | {
+            "out": unset(*shape)
+        }
+
+    def call(kernels: Kernels, a: Arrays) -> None:
+        if back:
+            bend_back(kernels, a["delta"], a["z"], a["own"], a["gradients"], at, drops_of(a))
+        else:
+            bend(kernels, a["z"], a["out"], a["own"], at, drops_of(a))
+
+    words = {"back": back, "last": last, "dropping": dropping}
+    return Case("bend" + "".join(f" {name}" for name, on in words.items() if on), arrays, call, 1e-5)
+
+
+def adapt_case(*, more: bool = False) -> Case:
+    members, rows, columns, row, r = 3, 37, 45, 61, 7
+
+    def arrays(chance: np.random.Generator) -> Arrays:
+        own, delta = normal(chance, members, row), normal(chance, members, rows, columns)
+        x, before = normal(chance, rows, columns), normal(chance, rows, columns)
+        sums = before if more else unset(rows, columns)
+        unknown = {"out": unset(members, rows, columns), "gradients": unset(members, row), "sums": sums}
+        return {"x": x, "own": own, "delta": delta, **unknown}
+
+    def call(kernels: Kernels, a: Arrays) -> None:
+        adapt(kernels, a["x"], a["own"], r, a["out"])
+        adapt_back(kernels, a["delta"], a["x"], a["own"], a["gradients"], r, a["sums"], more)
+
+    return Case("adapt" + (" more" if more else ""), arrays, call, 1e-5)
 
 
 def cross_entropy_case(classes: int, smoothing: float) -> Case:

@@ -62,6 +62,7 @@ CASES = {
     "kmeans, batches": Fit(KMeans(6, restarts=2, max_iterations=7, batch_size=40), clusters(203), UNEVEN),
     "mlp": Fit(HASTY, packed(202, 3), EVEN, packed(61, 3, 1)),
     "mlp, values": Fit(HASTY, packed(202, 0), EVEN, packed(61, 0, 1)),
+    "mlp, tab_m": Fit(replace(HASTY, architecture="tab_m"), packed(202, 3), EVEN, packed(61, 3, 1)),
     "mlp, no validation": Fit(replace(HASTY, architecture="plain"), packed(202, 3), EVEN),
 }
 
@@ -101,7 +102,7 @@ def test_what_is_learned_is_what_one_rank_learns(crew: Crew, name: str) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["mlp", "mlp, values", "mlp, weighted"])
+@pytest.mark.parametrize("name", ["mlp", "mlp, values", "mlp, weighted", "mlp, tab_m"])
 def test_mlp_by_whole_batches_is_what_one_rank_learns(crew: Crew, name: str) -> None:
     case = replace(CASES[name], params=replace(HASTY, dropout=0.0, batch_size=202))
     # What ranks begin with is fitted to rank 0's rows; so both begin with the same.
@@ -135,7 +136,9 @@ def test_mlp_by_parts_of_batches_is_as_good(crew: Crew) -> None:
     assert found == pytest.approx(expected, rel=0.1)
 
 
-@pytest.mark.parametrize("name", ["logistic, from some rows", "kmeans", "kmeans, batches", "mlp"])
+@pytest.mark.parametrize(
+    "name", ["logistic, from some rows", "kmeans", "kmeans, batches", "mlp", "mlp, tab_m"]
+)
 def test_the_checkpoint_of_rank_0_restores_all(crew: Crew, name: str) -> None:
     case = CASES[name]
     expected = run(crew, case)

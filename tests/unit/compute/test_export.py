@@ -33,12 +33,14 @@ from tests.unit.compute.exported import Awkward, run
 from tests.unit.compute.tables import text
 
 REAL = Mlp(hidden_sizes=(24, 17), max_epochs=8, ensemble_size=3)
+TAB_M = Mlp(hidden_sizes=(24, 17), max_epochs=8, ensemble_size=5, architecture="tab_m", weight_decay=0.01)
 PLAIN = Mlp(hidden_sizes=(24, 17), max_epochs=8, ensemble_size=2, architecture="plain")
+NETWORKS = (REAL, PLAIN, TAB_M)
 TREES = BoostedTrees(n_estimators=25, learning_rate=0.3)
 BLEND = Blend(REAL, TREES)
 CASES = [
-    *((params, target) for params in (Logistic(), REAL, PLAIN, TREES, BLEND) for target in ("kind", "pair")),
-    *((params, "y") for params in (Linear(), REAL, PLAIN, TREES, BLEND)),
+    *((params, target) for params in (Logistic(), *NETWORKS, TREES, BLEND) for target in ("kind", "pair")),
+    *((params, "y") for params in (Linear(), *NETWORKS, TREES, BLEND)),
 ]
 # All of them, and kinds by themselves.
 COLUMNS = [(), ("label", "fixed"), ("size",), ("two", "colour"), ("city",), ("label", "city", "size")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -33,6 +34,7 @@ HASTY = Mlp(
     early_stopping_patience=1,
 )
 # Too tight for the sixty rows of a class to be reached at once.
+TAB_M = replace(HASTY, architecture="tab_m", learning_rate=0.01)
 LOGISTIC, SHARP = Logistic(tolerance=1e-9), Logistic(l2=0.01, tolerance=1e-9)
 LINEAR = Linear(l2=0.01, tolerance=1e-12)
 TREES = BoostedTrees(
@@ -43,6 +45,8 @@ CASES = {
     "mlp, dropout and early stopping": Problem("classification", "y", HASTY, seed=2**64 - 1),
     "mlp, values": Problem("regression", "y", HASTY, seed=1),
     "mlp, no validation": Problem("classification", "y", HASTY, 5, validation_fraction=0),
+    "tab_m": Problem("classification", "y", TAB_M, seed=4),
+    "tab_m, values": Problem("regression", "y", TAB_M, seed=6),
     "logistic": Problem("classification", "y", LOGISTIC),
     "logistic, from some rows": Problem("classification", "y", SHARP),
     "linear": Problem("regression", "y", LINEAR),

@@ -37,7 +37,12 @@ def halves(name: str) -> tuple[Table, Table]:
 
 @pytest.mark.parametrize(
     ("params", "name"),
-    [(MLP, "breast_cancer"), (MLP, "diabetes"), (Logistic(), "digits")],
+    [
+        (MLP, "breast_cancer"),
+        (replace(MLP, architecture="tab_m"), "diabetes"),
+        (MLP, "diabetes"),
+        (Logistic(), "digits"),
+    ],
 )
 def test_the_first_loss_is_far_better_than_a_cold_one(params: Hyperparameters, name: str) -> None:
     earlier, later = halves(name)

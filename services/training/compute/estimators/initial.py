@@ -11,6 +11,7 @@ from services.training.compute.backend import Backend, open_backend
 from services.training.compute.estimators.inputs import Codes, Inputs
 from services.training.compute.estimators.layout import Layout
 from services.training.compute.estimators.network import Network
+from services.training.compute.estimators.shared_layout import SharedLayout
 from services.training.compute.kernels.activation import activate
 from services.training.compute.kernels.embedding import (
     FREQUENCIES,
@@ -32,7 +33,9 @@ def initialise(layout: Layout, random: np.random.Generator, x: Matrix, inputs: I
     layout.part(flat, "scales")[:] = 1
     tables = layout.part(flat, "tables")
     tables[:] = random.standard_normal(tables.shape, np.float32)
-    if layout.architecture == "plain":
+    if isinstance(layout, SharedLayout):
+        _shared(layout, flat, random)
+    elif layout.architecture == "plain":
         _plain(layout, flat, random)
     else:
         layout.part(flat, "slopes")[:] = 1
@@ -50,6 +53,27 @@ def _plain(layout: Layout, flat: Array, random: np.random.Generator) -> None:
     for weights in tables:
         scale = sqrt(2 / weights.shape[1]) * (0.1 if weights is tables[-1] else 1.0)
         weights[:] = scale * random.standard_normal(weights.shape, np.float32)
+
+
+def _shared(layout: SharedLayout, flat: Array, random: np.random.Generator) -> None:
+    """Members differ by the signs of their first r and by their heads; all else is the same for all.
+
+    Weights and biases are uniform within ±1/√inputs, other vectors 1 ("TabM", section 3.3).
+    """
+    own, heads = layout.own(flat), layout.heads(flat)
+    own[:] = 1
+    own[:, : layout.inputs] = random.choice(np.array([-1, 1], np.float32), (layout.members, layout.inputs))
+    for weights, vectors in zip(layout.weights(flat), layout.vectors, strict=True):
+        _, inputs, units = weights.shape
+        weights[:] = _uniform(random, inputs, weights.shape)
+        own[:, vectors.b : vectors.b + units] = _uniform(random, inputs, (units,))
+    heads[:] = _uniform(random, heads.shape[1], heads.shape)
+    own[:, -layout.outputs :] = _uniform(random, heads.shape[1], (layout.members, layout.outputs))
+
+
+def _uniform(random: np.random.Generator, inputs: int, shape: tuple[int, ...]) -> Array:
+    bound = 1 / sqrt(max(inputs, 1))
+    return random.uniform(-bound, bound, shape).astype(np.float32)
 
 
 def _periodic(flat: Array, random: np.random.Generator) -> None:

@@ -10,10 +10,10 @@ import numpy.typing as npt
 from services.training.compute.backend import Backend
 from services.training.compute.communicator.base import ALONE, Communicator
 from services.training.compute.communicator.together import added_up
+from services.training.compute.estimators.architectures import network
 from services.training.compute.estimators.base import Arrays, Samples, Weights
 from services.training.compute.estimators.inputs import Inputs
 from services.training.compute.estimators.layout import Layout
-from services.training.compute.estimators.network import Network
 from services.training.compute.kernels.cross_entropy import softmax
 from services.training.compute.kernels.launch import Array
 from services.training.compute.loop import Loop, State
@@ -45,9 +45,9 @@ class Best:
     def observe(self, losses: npt.NDArray[np.float64]) -> None:
         """Keeps the weights of the networks whose loss, (K,), is as low as ever: of equals, the last."""
         self._waited = 0 if (losses < self._losses).any() else self._waited + 1
-        for network in np.flatnonzero(losses <= self._losses):
-            self._losses[network] = losses[network]
-            self.parameters[network] = self._current[network]
+        for better in np.flatnonzero(losses <= self._losses):
+            self._losses[better] = losses[better]
+            self.parameters[better] = self._current[better]
 
     def state(self) -> State:
         """What a resume needs of this."""
@@ -77,15 +77,17 @@ class Judge:
     ) -> None:
         self._communicator = communicator
         rows, self._networks = min(len(samples), FORWARD_ROWS), len(parameters)
-        self._network = Network(layout, parameters, backend, rows, inputs.owners)
+        self._network = network(layout, parameters, backend, rows, inputs.owners)
+        self._as_one = layout.architecture == "tab_m"
         self._samples, self._inputs, self._backend = samples, inputs, backend
         self._judge = _judge_classes if samples.classes else _judge_values
 
     def scores(self, loop: Loop) -> tuple[npt.NDArray[np.float64], dict[str, float]]:
         """Each network's loss (K,), by which the best is chosen, and what to report of their mean prediction.
 
-        The loss is the share of wrong classes, or the mean squared error; rows count by their weights. Raises
-        Stopped when the loop says stop.
+        The loss is the share of wrong classes, or the mean squared error; rows count by their weights. For
+        members that share weights, which are one network here, it is the log loss or squared error of their
+        mean. Raises Stopped when the loop says stop.
         """
         losses, together, total, told = np.zeros(self._networks), np.zeros(2), 0.0, False
         for start in range(0, len(self._samples), FORWARD_ROWS):
@@ -97,7 +99,7 @@ class Judge:
             targets = self._samples.targets[place]
             weights = self._samples.weighing(place, targets)
             loss, block = self._judge(outputs, targets, weights)
-            losses, together = losses + loss, together + block
+            losses, together = losses + (block[:1] if self._as_one else loss), together + block
             total += len(targets) if weights is None else float(weights.sum())
         own = np.concatenate([losses, together, [total]])
         *_, first, second, rows = sums = added_up(self._communicator, own, told)

@@ -12,7 +12,7 @@ from services.training.compute.kernels.activation import Activation, Layer
 from services.training.compute.kernels.embedding import NUMBER_PARAMETERS, OF_CATEGORY, OF_NUMBER
 from services.training.compute.kernels.launch import Array
 
-Architecture = Literal["real_mlp", "plain"]
+Architecture = Literal["real_mlp", "plain", "tab_m"]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 All K see the same batches and differ by their initial weights and their dropout. The default is the recipe
 of RealMLP (D. Holzmüller, L. Grinsztajn, I. Steinwart, "Better by Default", NeurIPS 2024) for each of them.
 With validation rows, each network keeps the weights of its best epoch, and the run ends when none has
-improved for `early_stopping_patience` epochs.
+improved for `early_stopping_patience` epochs. Members that share weights (`tab_m`) are one network in this:
+the epoch counts in which their mean was best.
 
 Several ranks share each batch: `batch_size` counts the rows of all of them, and a rank takes its part of them
 from its own. So they make as many steps, at the same learning rates, as one rank with all rows would; but
@@ -23,13 +24,14 @@ from services.training.compute.backend import Backend, open_backend
 from services.training.compute.communicator.base import ALONE, Communicator
 from services.training.compute.communicator.together import Shard, gathered, shared_state
 from services.training.compute.errors import ComputeError
+from services.training.compute.estimators.architectures import network
 from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples
 from services.training.compute.estimators.candidates import Candidate, ensemble
 from services.training.compute.estimators.inputs import Inputs
 from services.training.compute.estimators.judge import FORWARD_ROWS, Judge
 from services.training.compute.estimators.layout import Architecture, Layout
-from services.training.compute.estimators.network import Network
 from services.training.compute.estimators.run import Run, first_parameters
+from services.training.compute.estimators.shared_layout import SharedLayout
 from services.training.compute.kernels.cross_entropy import softmax
 from services.training.compute.loop import Loop, State, Stopped
 from services.training.domain.hyperparameters import Mlp
@@ -61,6 +63,8 @@ class MlpEstimator:
         """See Estimator. Raises ComputeError when the loss is no number from the first epoch on."""
         shard = _even(Shard.of(communicator, len(train)))
         params = self._params.settled("classification" if self._classes else "regression", shard.total)
+        if self._candidates and params.architecture == "tab_m":
+            raise ComputeError("architecture", "tab_m trains by itself; candidates are real_mlp or plain")
         backend = backend.at(params.precision)
         inputs = Inputs.restore(start) if start else _of_rank_0(communicator, Inputs.fit(train))
         layout = self.layout(inputs)
@@ -109,11 +113,11 @@ class MlpEstimator:
         """What each network says: (K, n, classes) or (K, n)."""
         inputs, parameters = Inputs.restore(arrays), arrays["parameters"]
         rows = min(len(features), FORWARD_ROWS)
-        network = Network(self.layout(inputs), parameters, open_backend("numpy"), rows, inputs.owners)
+        running = network(self.layout(inputs), parameters, open_backend("numpy"), rows, inputs.owners)
         parts = []
         for first in range(0, len(features), FORWARD_ROWS):
             made = inputs(features[first : first + FORWARD_ROWS])
-            outputs = network.forward(*made).astype(np.float64)
+            outputs = running.forward(*made).astype(np.float64)
             parts.append(softmax(np, outputs) if self._classes else outputs[..., 0])
         predicted = np.concatenate(parts, axis=1)
         # Beyond what was seen in training a network that extrapolates is mostly wrong.
@@ -124,6 +128,9 @@ class MlpEstimator:
         architecture = cast(Architecture, self._params.architecture)
         counts = (len(inputs.numbers), inputs.features, len(inputs.tabled), len(inputs.owners))
         sizes = (self._params.hidden_sizes, max(1, self._classes))
+        if architecture == "tab_m":
+            members = self._params.ensemble_size
+            return SharedLayout(architecture, *counts, *sizes, self._classes > 0, members)
         return Layout(architecture, *counts, *sizes, self._classes > 0)
 
 

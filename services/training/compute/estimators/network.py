@@ -40,7 +40,7 @@ class Network:
         self._layout, self._kernels, self._xp = layout, backend.kernels, backend.xp
         self._parameters, self._weights = parameters, layout.weights(parameters)
         none = np.zeros(0, np.int32)
-        self._embedding = _embedding(layout, backend.to_device(none if owners is None else owners))
+        self._embedding = embedding_of(layout, backend.to_device(none if owners is None else owners))
         self._room = [self._room_for(rows, size) for size in layout.sizes]
         self._products = [self._room_for(rows, size) for size in layout.sizes[1:]]
         self._reshape(rows)
@@ -142,6 +142,7 @@ class TrainableNetwork(Network):
         return Drops(self._masks[index], noise.cuts, noise.at)
 
 
-def _embedding(layout: Layout, owners: Array) -> Embedding:
+def embedding_of(layout: Layout, owners: Array) -> Embedding:
+    """Where the parameters of what a network takes of a row lie."""
     periodic, tables, scales = (layout.start(name) for name in ("periodic", "tables", "scales"))
     return Embedding(layout.periodic, layout.features, layout.tables, periodic, tables, scales, owners)

@@ -1,4 +1,4 @@
-"""The two ways to train a network: the strong defaults of RealMLP, and a plain one."""
+"""The ways to train a network: the strong defaults of RealMLP, the constant pace of TabM, and a plain one."""
 
 from __future__ import annotations
 
@@ -19,5 +19,6 @@ class Recipe:
 
 RECIPES = {
     "real_mlp": Recipe(log_cycles, flat_cosine, flat_cosine, (0.9, 0.95)),
+    "tab_m": Recipe(constant, constant, constant, (0.9, 0.999)),
     "plain": Recipe(warmup_cosine, constant, constant, (0.9, 0.999)),
 }

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from services.training.compute.backend import Backend
 from services.training.compute.communicator.together import Shard
+from services.training.compute.estimators.architectures import trainable
 from services.training.compute.estimators.base import Samples
 from services.training.compute.estimators.batches import Batch, Batches, random
 from services.training.compute.estimators.candidates import Candidate, column
@@ -17,7 +18,7 @@ from services.training.compute.estimators.initial import initialise
 from services.training.compute.estimators.inputs import Inputs
 from services.training.compute.estimators.judge import Best
 from services.training.compute.estimators.layout import Layout
-from services.training.compute.estimators.network import Noise, TrainableNetwork
+from services.training.compute.estimators.network import Noise
 from services.training.compute.estimators.recipes import RECIPES
 from services.training.compute.graphs import Work, repeated
 from services.training.compute.kernels.cross_entropy import cross_entropy
@@ -41,11 +42,12 @@ _NEXT_RANK = np.uint64(0x9E3779B97F4A7C15)
 def first_parameters(
     layout: Layout, members: Sequence[Candidate], train: Samples, inputs: Inputs
 ) -> npt.NDArray[np.float32]:
-    """(K, P), each network's by its own seed."""
+    """(K, P), each network's by its own seed; members that share weights are one network, by the first's."""
     places = np.unique(np.linspace(0, len(train) - 1, _INITIAL_ROWS).astype(int))
     rows = np.concatenate([train.features[place : place + 1] for place in places])
     x, codes = inputs(rows)
-    networks = [initialise(layout, random(one.seed, _WEIGHTS), x, inputs, codes) for one in members]
+    starting = members[:1] if layout.architecture == "tab_m" else members
+    networks = [initialise(layout, random(one.seed, _WEIGHTS), x, inputs, codes) for one in starting]
     return np.concatenate(networks)
 
 
@@ -83,7 +85,8 @@ class Run:
         self.parameters = backend.to_device(weights.copy())
         self.best = Best(self.parameters, params.early_stopping_patience, backend)
         shapes = (self._recipe.rate_shape, self._recipe.decay_shape)
-        rates, decays = column(members, "learning_rate"), column(members, "weight_decay")
+        paced = members[: len(weights)]
+        rates, decays = column(paced, "learning_rate"), column(paced, "weight_decay")
         self._pace = Pace(rates, decays, *shapes, self._recipe.betas)
         self._optimizer = AdamW(backend, self.parameters, layout, self._pace)
         self._classes = train.classes > 0
@@ -91,9 +94,7 @@ class Run:
         self._shared = xp.zeros(self.parameters.size + len(members) * rows + 1, np.float32)
         gradients = self._shared[: self.parameters.size].reshape(self.parameters.shape)
         self._losses = self._shared[self.parameters.size : -1].reshape(len(members), rows)
-        self._network = TrainableNetwork(
-            layout, self.parameters, backend, rows, inputs.owners, gradients=gradients
-        )
+        self._network = trainable(layout, self.parameters, backend, rows, inputs.owners, gradients)
         self._total = xp.zeros_like(self._losses)
         self._counters = xp.zeros(2, np.int64)
         self._clock, self._at = self._counters[:1], self._counters[1:]

@@ -182,6 +182,11 @@ class Mlp(_message.Message):
         """
         PLAIN: Mlp._Architecture.ValueType  # 2
         """ReLU layers, and nothing else."""
+        TAB_M: Mlp._Architecture.ValueType  # 3
+        """TabM (Gorishniy et al., ICLR 2025): ReLU layers whose weights all members of the ensemble share; a member
+        has vectors that scale its inputs and outputs, biases and an output layer of its own. It has defaults of
+        its own, and takes longer than REAL_MLP.
+        """
 
     class Architecture(_Architecture, metaclass=_ArchitectureEnumTypeWrapper):
         """What the networks are made of."""
@@ -194,6 +199,11 @@ class Mlp(_message.Message):
     """
     PLAIN: Mlp.Architecture.ValueType  # 2
     """ReLU layers, and nothing else."""
+    TAB_M: Mlp.Architecture.ValueType  # 3
+    """TabM (Gorishniy et al., ICLR 2025): ReLU layers whose weights all members of the ensemble share; a member
+    has vectors that scale its inputs and outputs, biases and an output layer of its own. It has defaults of
+    its own, and takes longer than REAL_MLP.
+    """
 
     class _Precision:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -241,27 +251,31 @@ class Mlp(_message.Message):
     """Rows in a step, in 1 to 1,048,576. Default 256."""
     learning_rate: _builtins.float
     """Peak step size of AdamW, in (0, 10]. Default 0.04 for classes and 0.2 for values with REAL_MLP, 0.002
-    with PLAIN.
+    with PLAIN and TAB_M.
     """
     weight_decay: _builtins.float
-    """Decoupled weight decay of AdamW, in 0 to 100. Default 0.02."""
+    """Decoupled weight decay of AdamW, in 0 to 100. Default 0.02; 0 with TAB_M."""
     dropout: _builtins.float
-    """Fraction of hidden units left out in training, in 0 to 0.95. Default 0.15."""
+    """Fraction of hidden units left out in training, in 0 to 0.95. Default 0.15; 0.1 with TAB_M."""
     ensemble_size: _builtins.int
-    """Networks trained at once and averaged, in 1 to 256. Default 4."""
+    """Networks trained at once and averaged, in 1 to 256. Default 4. With TAB_M members, default 32; batch_size
+    times ensemble_size times all units of hidden_sizes is then at most 2^30.
+    """
     early_stopping_patience: _builtins.int
     """Epochs without a better validation score after which training stops, in 1 to 100,000. Default 256:
-    never, because the learning rate comes back in cycles.
+    never, because the learning rate comes back in cycles. With TAB_M, whose learning rate stays, 16.
     """
     label_smoothing: _builtins.float
-    """Share of a label that goes to all classes alike, in 0 to 0.5. Default 0.1."""
+    """Share of a label that goes to all classes alike, in 0 to 0.5. Default 0.1; 0 with TAB_M."""
     architecture: Global___Mlp.Architecture.ValueType
     """What the networks are made of. Default REAL_MLP."""
     precision: Global___Mlp.Precision.ValueType
     """How exact matrix products are on a GPU; without one they are in 32 bits. Default FLOAT32."""
     @_builtins.property
     def hidden_sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Units of each hidden layer, in 1 to 65,536; at most 32 layers. Default 256, 256, 256."""
+        """Units of each hidden layer, in 1 to 65,536; at most 32 layers. Default 256, 256, 256; with TAB_M
+        512, 512, 512.
+        """
 
     def __init__(
         self,
