@@ -63,6 +63,29 @@ def test_classes_of_a_mixed_table(rest: httpx.Client, algorithm: str) -> None:
     assert explanation["importances"][0]["mean"] > 0
 
 
+def test_rows_and_classes_that_count_more_than_others(rest: httpx.Client) -> None:
+    """Of wrong labels that weigh nothing nothing is learned; a class that counts more is told more often."""
+    header, *rows = flowers(400).decode().splitlines()
+    lines = [f"{header},trust"]
+    for number, row in enumerate(rows):
+        wrong = row.replace("rose", "?").replace("tulip", "rose").replace("?", "tulip")
+        lines += [f"{row},{1 + number % 3}", f"{wrong},0"]
+    upload(rest, "trusted", "\n".join(lines).encode())
+    told = {}
+    for name, weights, accuracy in (("even", {}, 0.75), ("roses", {"rose": 25}, 0.6)):
+        asked = {"dataset_id": "trusted", "target": "kind", "weight_column": "trust"}
+        job = train(rest, **asked, class_weights=weights, logistic={})
+        assert job["state"] == "SUCCEEDED", job
+        assert job["test_metrics"]["accuracy"] > accuracy
+        assert (job["weight_column"], job["class_weights"]) == ("trust", weights)
+        model = rest.get(f"/v1/models/{job['model_id']}").json()
+        assert {feature["name"] for feature in model["features"]} == {"length", "width", "color"}
+        asking = [{"length": x / 20, "width": y / 20, "color": "red"} for x in range(20) for y in range(20)]
+        answer = rest.post(f"/v1/models/{job['model_id']}:predict", json={"rows": asking}).json()
+        told[name] = [one["value"] for one in answer["predictions"]].count("rose")
+    assert 120 < told["even"] < told["roses"] - 20 < 380
+
+
 @pytest.mark.parametrize("algorithm", ["mlp", "linear"])
 def test_numbers_from_parquet(rest: httpx.Client, algorithm: str) -> None:
     chance = np.random.default_rng(0)

@@ -40,6 +40,9 @@ class Jobs:
         priority: int = 0,
         max_attempts: int | None = None,
         time_limit: float | None = None,
+        weight_column: str = "",
+        class_weight: str | None = None,
+        class_weights: Mapping[str, float] | None = None,
         display_name: str = "",
         request_id: str = "",
         validate_only: bool = False,
@@ -52,6 +55,8 @@ class Jobs:
         device: "cpu" or "gpu"; the platform chooses when None. priority: a higher one runs first.
         max_attempts: when processes are lost; the service's default when None.
         time_limit: seconds that all attempts together may run; no limit when None.
+        weight_column: says how much each row counts, in training and in metrics; all alike when empty.
+        class_weight: "balanced"; or class_weights: class → how much its rows count in training, others 1.
         request_id: makes the call safe to repeat over clients too; generated when absent.
         Raises InvalidValue, a ValueError, before anything is sent; InvalidArgument, NotFound and
         FailedPrecondition as the service sees it.
@@ -70,6 +75,9 @@ class Jobs:
             priority=priority,
             max_attempts=max_attempts or 0,
             time_limit_seconds=time_limit or 0.0,
+            weight_column=weight_column,
+            class_weight=_class_weight(class_weight),
+            class_weights=class_weights,
             display_name=display_name,
             request_id=request_id or str(uuid.uuid4()),
             validate_only=validate_only,
@@ -176,4 +184,11 @@ def _device(name: str | None) -> job_pb2.Device.ValueType:
     known = {None: job_pb2.DEVICE_UNSPECIFIED, "cpu": job_pb2.CPU, "gpu": job_pb2.GPU}
     if name not in known:
         raise InvalidValue.of("device", f"{name!r} is neither 'cpu' nor 'gpu'")
+    return known[name]
+
+
+def _class_weight(name: str | None) -> job_pb2.ClassWeight.ValueType:
+    known = {None: job_pb2.CLASS_WEIGHT_UNSPECIFIED, "balanced": job_pb2.BALANCED}
+    if name not in known:
+        raise InvalidValue.of("class_weight", f"{name!r} is not 'balanced'")
     return known[name]

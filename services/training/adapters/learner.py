@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +29,11 @@ from services.training.compute.resume import Misfit
 from services.training.compute.table import Table
 from services.training.compute.targets import ClassTarget
 from services.training.compute.trainer import MEMORY_BUDGET, Fitted, Problem, fit
+from services.training.compute.weights import BALANCED
 from services.training.domain.dataset import ColumnType
 from services.training.domain.job import JobSpec, Source
 from services.training.domain.model import Explanation, ExportFormat, Feature, Importance
+from services.training.domain.weighting import ClassWeight
 
 # Beside compute's metadata: to compute, a point in time is a number.
 TIMESTAMPS = "timestamps"
@@ -64,6 +66,8 @@ class ComputeLearner:
             seed=spec.seed,
             validation_fraction=spec.validation_fraction,
             test_fraction=spec.test_fraction,
+            weight_column=spec.weighting.column,
+            class_weights=_class_weights(spec),
         )
         train, validation, test = (self._table(source) for source in (spec.train, spec.validation, spec.test))
         assert train is not None
@@ -153,6 +157,14 @@ class RestoredModel:
             return onnx_file(self._model, _labels(_classes(self._model), target_type))
         except ComputeError as error:
             raise Unexportable(error.problem) from error
+
+
+def _class_weights(spec: JobSpec) -> tuple[tuple[str, float], ...] | Literal["balanced"]:
+    """To compute, booleans are 0 and 1."""
+    if spec.weighting.class_weight is ClassWeight.BALANCED:
+        return BALANCED
+    names = {"false": "0", "true": "1"} if spec.target_type is ColumnType.BOOLEAN else {}
+    return tuple((names.get(name, name), weight) for name, weight in spec.weighting.class_weights)
 
 
 def _labels(classes: tuple[str, ...], kind: ColumnType) -> npt.NDArray[Any]:

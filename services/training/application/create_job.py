@@ -11,6 +11,7 @@ from services.chassis.errors import FailedPrecondition, NotFound, invalid_fields
 from services.training.application import events, idempotency
 from services.training.application.datasets import check_display_name, found, reserve_content
 from services.training.application.ports import Store, Transaction
+from services.training.application.weights import check_classes, check_weights, class_weight_problems
 from services.training.domain.dataset import ColumnType, Content, ProfiledColumn
 from services.training.domain.hyperparameters import ALGORITHMS, Blend, Hyperparameters, KMeans
 from services.training.domain.job import (
@@ -24,6 +25,7 @@ from services.training.domain.job import (
 )
 from services.training.domain.model import Model
 from services.training.domain.schedule import HIGHEST_PRIORITY
+from services.training.domain.weighting import EVEN, Weighting
 
 # Whole numbers of at most this many values are classes, unless the caller says otherwise.
 MOST_INTEGER_CLASSES = 20
@@ -52,6 +54,7 @@ class JobRequest:
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     time_limit: float = 0.0
     tenant: str = DEFAULT_TENANT
+    weighting: Weighting = EVEN
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ def _check_numbers(request: JobRequest) -> None:
     if not 1 <= request.max_attempts <= MOST_ATTEMPTS:
         problems["max_attempts"] = f"has to be in [1, {MOST_ATTEMPTS}], got {request.max_attempts}"
     problems |= time_limit_problems(request.time_limit)
+    problems |= class_weight_problems(request.weighting)
     parts = {"validation_fraction": request.validation_fraction, "test_fraction": request.test_fraction}
     for name, value in parts.items():
         if not 0 <= value <= LARGEST_FRACTION:
@@ -136,8 +140,11 @@ def _spec(tx: Transaction, request: JobRequest, device: Device) -> JobSpec:
     chosen = KMeans() if task is Task.CLUSTERING else Blend()
     asked = request.hyperparameters or (ALGORITHMS[start.algorithm]() if start else chosen)
     if target:
-        _check_target(target, task, len(content.columns))
+        _check_target(target, task)
+    _check_columns(request, content)
     _check_task(task, asked)
+    check_classes(request.weighting, task, target)
+    weights = request.weighting.column
     params = asked.settled(task, content.row_count)
     if start and start.algorithm != params.name:
         problem = f"is a model of {start.algorithm}, and this job trains {params.name}"
@@ -151,12 +158,13 @@ def _spec(tx: Transaction, request: JobRequest, device: Device) -> JobSpec:
         seed=request.seed,
         validation_fraction=request.validation_fraction,
         test_fraction=request.test_fraction,
-        validation=_part(tx, "validation_dataset_id", request.validation_dataset_id, content),
-        test=_part(tx, "test_dataset_id", request.test_dataset_id, content),
+        validation=_part(tx, "validation_dataset_id", request.validation_dataset_id, content, weights),
+        test=_part(tx, "test_dataset_id", request.test_dataset_id, content, weights),
         warm_start_model_id=request.warm_start_model_id,
         device=device,
         max_attempts=request.max_attempts,
         time_limit=request.time_limit,
+        weighting=request.weighting,
     )
 
 
@@ -225,7 +233,7 @@ def _task(target: ProfiledColumn | None) -> Task:
     return Task.CLASSIFICATION if few or kind in (ColumnType.TEXT, ColumnType.BOOLEAN) else Task.REGRESSION
 
 
-def _check_target(target: ProfiledColumn, task: Task, columns: int) -> None:
+def _check_target(target: ProfiledColumn, task: Task) -> None:
     name, kind = target.column.name, target.column.type
     if target.profile.distinct_count < 2:
         raise invalid_fields({"target": f"the column {name!r} has fewer than two different values"})
@@ -235,8 +243,20 @@ def _check_target(target: ProfiledColumn, task: Task, columns: int) -> None:
         )
     if task is Task.REGRESSION and kind is ColumnType.TEXT:
         raise invalid_fields({"task": f"the column {name!r} holds text, which cannot be a number"})
-    if columns < 2:
-        raise invalid_fields({"target": f"{name!r} is the only column; there is nothing to tell it from"})
+
+
+def _check_columns(request: JobRequest, content: Content) -> None:
+    """That the weights are such, and that something is left to learn from."""
+    target, weights = request.target, request.weighting.column
+    if weights:
+        if weights == target:
+            raise invalid_fields({"weight_column": f"is {target!r}, as the target is"})
+        check_weights(content, weights, "dataset")
+    if all(item.column.name in {target, weights} for item in content.columns):
+        named = " and ".join(repr(name) for name in (target, weights) if name)
+        only = "are the only columns" if target and weights else "is the only column"
+        field = "target" if target else "weight_column"
+        raise invalid_fields({field: f"{named} {only}; there is nothing to learn from"})
 
 
 def _check_task(task: Task, params: Hyperparameters) -> None:
@@ -246,7 +266,7 @@ def _check_task(task: Task, params: Hyperparameters) -> None:
         raise invalid_fields({params.name: problem})
 
 
-def _part(tx: Transaction, field: str, dataset_id: str, train: Content) -> Source | None:
+def _part(tx: Transaction, field: str, dataset_id: str, train: Content, weights: str) -> Source | None:
     """A dataset in place of a part of the training one: its columns have to be the same."""
     if not dataset_id:
         return None
@@ -262,4 +282,6 @@ def _part(tx: Transaction, field: str, dataset_id: str, train: Content) -> Sourc
                 f"its column {column.name!r} is {column.type}, and {wanted.column.type} in the training data"
             )
             raise invalid_fields({field: problem})
+    if weights:
+        check_weights(content, weights, field.removesuffix("_id").replace("_", " "))
     return source

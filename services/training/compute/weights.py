@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from services.training.compute.loop import Offering
 from services.training.compute.table import Categories, Column, Columns, Table, take
 from services.training.compute.targets import ClassTarget
 
-BALANCED = "balanced"
+BALANCED: Literal["balanced"] = "balanced"
 # More could not be added up.
 LARGEST = 1e30
 _BLOCK_ROWS = 65_536

@@ -10,6 +10,7 @@ from typing import Any
 
 from services.training.domain.dataset import ColumnType
 from services.training.domain.hyperparameters import Hyperparameters
+from services.training.domain.weighting import EVEN, Weighting
 
 # An attempt whose process is lost is followed by another, until this many in a row came no further.
 DEFAULT_MAX_ATTEMPTS = 3
@@ -132,6 +133,7 @@ class JobSpec:
     device: Device = Device.CPU
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     time_limit: float = 0.0
+    weighting: Weighting = EVEN
 
     @property
     def sources(self) -> tuple[Source, ...]:

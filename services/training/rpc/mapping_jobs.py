@@ -26,10 +26,13 @@ from services.training.domain.job import (
     Task,
 )
 from services.training.domain.schedule import Place
+from services.training.domain.weighting import ClassWeight, Weighting
 from services.training.rpc.mapping import TASK_NUMBERS, timestamp
 
 _TASKS = {number: task for task, number in TASK_NUMBERS.items()}
 _DEVICES = {job_pb2.CPU: Device.CPU, job_pb2.GPU: Device.GPU}
+_CLASS_WEIGHTS = {job_pb2.BALANCED: ClassWeight.BALANCED}
+_CLASS_WEIGHT_NUMBERS = {None: job_pb2.CLASS_WEIGHT_UNSPECIFIED, ClassWeight.BALANCED: job_pb2.BALANCED}
 _DEVICE_NUMBERS = {device: number for number, device in _DEVICES.items()}
 _ALGORITHMS: dict[str, Any] = {
     name: getattr(algorithm_pb2, kind.__name__) for name, kind in ALGORITHMS.items()
@@ -61,6 +64,7 @@ def job_request(message: job_service_pb2.CreateJobRequest, tenant: str) -> JobRe
         priority=message.priority,
         max_attempts=message.max_attempts or DEFAULT_MAX_ATTEMPTS,
         time_limit=message.time_limit_seconds,
+        weighting=_weighting(message),
         tenant=tenant,
         **given,
     )
@@ -70,6 +74,14 @@ def _device(number: job_pb2.Device.ValueType) -> Device | None:
     if number and number not in _DEVICES:
         raise invalid_fields({"device": f"{number} is no device"})
     return _DEVICES.get(number)
+
+
+def _weighting(message: job_service_pb2.CreateJobRequest) -> Weighting:
+    number = message.class_weight
+    if number and number not in _CLASS_WEIGHTS:
+        raise invalid_fields({"class_weight": f"{number} is no way to weigh classes"})
+    pairs = tuple(sorted(message.class_weights.items()))
+    return Weighting(message.weight_column, _CLASS_WEIGHTS.get(number), pairs)
 
 
 def _task(number: job_pb2.Task.ValueType) -> Task | None:
@@ -136,6 +148,7 @@ def job(item: Job, place: Place | None = None) -> job_pb2.Job:
         tenant=item.tenant,
         max_attempts=spec.max_attempts,
         time_limit_seconds=spec.time_limit,
+        **_weights(spec.weighting),
         target=spec.target,
         task=TASK_NUMBERS[spec.task],
         seed=spec.seed,
@@ -165,6 +178,13 @@ def job(item: Job, place: Place | None = None) -> job_pb2.Job:
         update_time=timestamp(item.update_time),
         **algorithm(spec.hyperparameters),
     )
+
+
+def _weights(weighting: Weighting) -> dict[str, Any]:
+    """As keywords of a message that has them."""
+    choice = _CLASS_WEIGHT_NUMBERS[weighting.class_weight]
+    pairs = dict(weighting.class_weights)
+    return {"weight_column": weighting.column, "class_weight": choice, "class_weights": pairs}
 
 
 def estimated_end(item: Job) -> datetime | None:

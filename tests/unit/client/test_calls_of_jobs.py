@@ -41,6 +41,9 @@ def test_every_option_of_a_job_arrives(api: FakeApi, client: Client) -> None:
         priority=-7,
         max_attempts=5,
         time_limit=90.5,
+        weight_column="w",
+        class_weight="balanced",
+        class_weights={"a": 2},
         test_fraction=0.0,
     )
     assert sent(api.calls["CreateJob"][0]) == {
@@ -53,6 +56,9 @@ def test_every_option_of_a_job_arrives(api: FakeApi, client: Client) -> None:
         "priority": -7,
         "max_attempts": 5,
         "time_limit_seconds": 90.5,
+        "weight_column": "w",
+        "class_weight": "BALANCED",
+        "class_weights": {"a": 2.0},
         "split": {"test_fraction": 0.0},
     }
 
@@ -72,6 +78,12 @@ def test_what_is_not_given_is_left_to_the_service(api: FakeApi, client: Client) 
 def test_an_unknown_device(api: FakeApi, client: Client, device: str) -> None:
     with pytest.raises(InvalidValue, match=f"device: {device!r} is neither"):
         client.jobs.create("d", "t", device=device)
+    assert not api.calls["CreateJob"]
+
+
+def test_an_unknown_way_to_weigh_classes(api: FakeApi, client: Client) -> None:
+    with pytest.raises(InvalidValue, match="class_weight: 'even' is not 'balanced'"):
+        client.jobs.create("d", "t", class_weight="even")
     assert not api.calls["CreateJob"]
 
 
@@ -161,6 +173,9 @@ def test_every_field_of_a_request_has_its_argument(api: FakeApi, client: Client)
         priority=1,
         max_attempts=1,
         time_limit=1,
+        weight_column="w",
+        class_weight="balanced",
+        class_weights={"a": 1},
         display_name="n",
         validate_only=True,
     )

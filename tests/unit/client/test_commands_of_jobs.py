@@ -44,15 +44,27 @@ def running(left: timedelta) -> job_pb2.Job:
 def test_options_of_create_arrive(api: FakeApi, run: Run) -> None:
     options = ["--priority", "-3", "--device", "gpu", "--max-attempts", "2", "--time-limit", "60"]
     options += ["--warm-start", "m", "--dataset-version", "4", "--name", "n", "--test-dataset", "w"]
+    options += ["--weight-column", "w", "--class-weight", "balanced", "--class-weights", "a=b=2.5,c=1"]
     result = run("jobs", "create", "d", "--target", "t", *options)
     assert result.exit_code == 0, result.output
     (request,) = api.calls["CreateJob"]
     assert (request.priority, request.device, request.max_attempts) == (-3, job_pb2.GPU, 2)
     assert (request.time_limit_seconds, request.warm_start_model_id, request.dataset_version) == (60, "m", 4)
     assert (request.display_name, request.test_dataset_id, request.target) == ("n", "w", "t")
+    assert (request.weight_column, request.class_weight) == ("w", job_pb2.BALANCED)
+    assert dict(request.class_weights) == {"a=b": 2.5, "c": 1.0}
 
 
-@pytest.mark.parametrize("wrong", [("--device", "tpu"), ("--priority", "101"), ("--max-attempts", "0")])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--device", "tpu"),
+        ("--priority", "101"),
+        ("--max-attempts", "0"),
+        ("--class-weight", "even"),
+        ("--class-weights", "a=2,b"),
+    ],
+)
 def test_options_that_are_wrong(api: FakeApi, run: Run, wrong: tuple[str, str]) -> None:
     assert run("jobs", "create", "d", "--target", "t", *wrong).exit_code == 2
     assert not api.calls["CreateJob"]

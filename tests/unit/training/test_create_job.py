@@ -13,9 +13,17 @@ from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidAr
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.create_job import CreateJob, JobRequest
 from services.training.application.ports import Page
-from services.training.domain.dataset import ColumnType, Content, Version
+from services.training.domain.dataset import (
+    Column,
+    ColumnProfile,
+    ColumnType,
+    Content,
+    ProfiledColumn,
+    Version,
+)
 from services.training.domain.hyperparameters import Blend, KMeans, Linear, Logistic, Mlp
 from services.training.domain.job import Device, Job, JobState, Source, Task
+from services.training.domain.weighting import ClassWeight, Weighting
 from tests.unit.training.samples import NOW, column, content, dataset, model
 
 Create: TypeAlias = Callable[..., Job]
@@ -136,6 +144,103 @@ def test_the_field_at_fault_is_named(
 def test_clustering_needs_no_target(create: CreateJob, asked: dict[str, Any]) -> None:
     made = create(replace(GOOD, **{"target": "", "hyperparameters": KMeans(), **asked}))
     assert (made.spec.task, made.spec.target, made.spec.hyperparameters) == (Task.CLUSTERING, "", KMeans())
+
+
+BALANCED = Weighting(class_weight=ClassWeight.BALANCED)
+WEIGHED = content(
+    "w1",
+    column("x"),
+    column("w"),
+    column("gaps", nulls=3),
+    column("text", ColumnType.TEXT),
+    column("flag", ColumnType.BOOLEAN, distinct=2),
+    replace(column("below"), profile=replace(column("below").profile, minimum=-0.5)),
+    replace(column("none"), profile=replace(column("none").profile, maximum=0.0)),
+    ProfiledColumn(
+        Column("kind", ColumnType.TEXT), ColumnProfile(100, 0, 2, top_values=(("rose", 70), ("tulip", 30)))
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"weighting": Weighting("gaps")}, "weight_column", "'gaps' has no value in 3 rows in the dataset"),
+        ({"weighting": Weighting("text")}, "weight_column", "'text' holds TEXT"),
+        ({"weighting": Weighting("flag")}, "weight_column", "'flag' holds BOOLEAN"),
+        ({"weighting": Weighting("below")}, "weight_column", "'below' is -0.5 at the least"),
+        ({"weighting": Weighting("none")}, "weight_column", "'none' is 0 in every row"),
+        ({"weighting": Weighting("wieght")}, "weight_column", "'wieght' is not a column of the dataset"),
+        ({"weighting": Weighting("kind")}, "weight_column", "as the target is"),
+        ({"weighting": Weighting("w"), "test_dataset_id": "thin"}, "weight_column", "in the test dataset"),
+        ({"weighting": Weighting(class_weights=(("rose", 0.0),))}, "class_weights.rose", "above 0"),
+        ({"weighting": Weighting(class_weights=(("rose", NAN),))}, "class_weights.rose", "above 0"),
+        (
+            {"weighting": Weighting(class_weights=(("daisy", 2.0),))},
+            "class_weights.daisy",
+            "there are 'rose', 'tulip'",
+        ),
+        (
+            {"weighting": Weighting("", ClassWeight.BALANCED, (("rose", 2.0),))},
+            "class_weights",
+            "one of the two",
+        ),
+        ({"target": "x", "weighting": BALANCED}, "class_weight", "is for classification"),
+        (
+            {"target": "x", "weighting": Weighting(class_weights=(("1", 2.0),))},
+            "class_weights",
+            "is for classification",
+        ),
+        (
+            {"target": "flag", "weighting": Weighting(class_weights=(("1", 2.0),))},
+            "class_weights.1",
+            "there are 'false', 'true'",
+        ),
+    ],
+)
+def test_weights_that_are_none(
+    create: CreateJob, store: SqlStore, change: dict[str, Any], field: str, words: str
+) -> None:
+    columns = [replace(one, profile=replace(one.profile, null_count=2)) for one in WEIGHED.columns]
+    with store.write() as tx:
+        tx.datasets.put(dataset("weighed", WEIGHED))
+        tx.datasets.put(dataset("thin", replace(WEIGHED, columns=tuple(columns))))
+    with pytest.raises(InvalidArgument) as caught:
+        create(replace(GOOD, dataset_id="weighed", **change))
+    assert list(problems(caught.value)) == [field]
+    assert words in problems(caught.value)[field]
+    assert jobs(store) == []
+
+
+def test_weights_are_kept_with_the_job(create: CreateJob, store: SqlStore) -> None:
+    with store.write() as tx:
+        tx.datasets.put(dataset("weighed", WEIGHED))
+    for asked in (Weighting("w", None, (("rose", 2.0), ("tulip", 3.0))), BALANCED):
+        made = create(replace(GOOD, dataset_id="weighed", weighting=asked))
+        assert jobs(store)[0] == made
+        assert made.spec.weighting == asked
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"dataset_id": "two"}, "target", "'kind' and 'w' are the only columns"),
+        (
+            {"dataset_id": "one", "target": "", "hyperparameters": KMeans()},
+            "weight_column",
+            "'w' is the only column",
+        ),
+    ],
+)
+def test_weights_are_nothing_to_learn_from(
+    create: CreateJob, store: SqlStore, change: dict[str, Any], field: str, words: str
+) -> None:
+    with store.write() as tx:
+        tx.datasets.put(dataset("two", content("t2", column("w"), column("kind", ColumnType.TEXT))))
+        tx.datasets.put(dataset("one", content("o1", column("w"))))
+    with pytest.raises(InvalidArgument) as caught:
+        create(replace(GOOD, weighting=Weighting("w"), **change))
+    assert words in problems(caught.value)[field]
 
 
 def test_all_wrong_numbers_are_named_at_once(create: CreateJob) -> None:

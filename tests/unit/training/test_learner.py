@@ -22,6 +22,7 @@ from services.training.domain.dataset import ColumnType, Content, Reading
 from services.training.domain.hyperparameters import KMeans, Linear, Logistic, Mlp
 from services.training.domain.job import JobSpec, Source, Task
 from services.training.domain.model import ExportFormat
+from services.training.domain.weighting import ClassWeight, Weighting
 from services.training.rpc import mapping
 from tests.unit.compute.exported import run
 from tests.unit.compute.tables import Interrupted, Recorder
@@ -79,6 +80,39 @@ def test_classes_come_back_as_they_were_sent(
     for answer in answers:
         assert set(answer["probabilities"]) == set(spelled)
         assert sum(answer["probabilities"].values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("spelled", [("no", "ja ☃"), ("false", "true"), ("-3", "7")])
+@pytest.mark.parametrize(
+    ("factor", "choice", "second"), [(1.0, None, 2 / 3), (3.0, None, 6 / 7), (0, ClassWeight.BALANCED, 1 / 2)]
+)
+def test_rows_count_by_their_column_and_their_class(  # noqa: PLR0917
+    learner: ComputeLearner,
+    artifacts: DiskArtifacts,
+    tmp_path: Path,
+    spelled: tuple[str, str],
+    factor: float,
+    choice: ClassWeight | None,
+    second: float,
+) -> None:
+    """Both classes come as often everywhere, so what is said of them is how much they count."""
+    lines = [f"{n // 2 % 5},{1 + n % 2},{spelled[n % 2]}" for n in range(400)]
+    asked = spec(stored(artifacts, tmp_path, "\n".join(["x,w,kind", *lines])), "kind")
+    weighting = Weighting("w", choice, ((spelled[1], factor),) if factor else ())
+    # Without validation rows, by which it would be calibrated: those count by their column alone.
+    learned = learner.fit(replace(asked, weighting=weighting, validation_fraction=0.0), NullLoop())
+    assert [one.name for one in learned.features] == ["x"]
+    [answer] = said(learner, artifacts, learned, asked, [{"x": 2, "w": "not read"}])
+    assert answer["probabilities"][spelled[1]] == pytest.approx(second, abs=0.02)
+
+
+def test_a_weight_that_is_none_fails_the_job_by_its_name(
+    learner: ComputeLearner, artifacts: DiskArtifacts, tmp_path: Path
+) -> None:
+    lines = [f"{n},{'inf' if n == 70 else 1.5},{'ab'[n % 2]}" for n in range(100)]
+    asked = spec(stored(artifacts, tmp_path, "\n".join(["x,w,kind", *lines])), "kind")
+    with pytest.raises(UntrainableData, match="weight_column: 'w' is inf in row 71 of the train data"):
+        learner.fit(replace(asked, weighting=Weighting("w")), NullLoop())
 
 
 def test_clusters_come_back_as_their_numbers(

@@ -28,6 +28,7 @@ from services.training.domain.hyperparameters import (
 )
 from services.training.domain.job import Device, JobError, JobState, Source, Task, Usage
 from services.training.domain.schedule import Place
+from services.training.domain.weighting import ClassWeight, Weighting
 from services.training.rpc import mapping
 from services.training.rpc import mapping_jobs as jobs
 from services.training.rpc.caller import tenant
@@ -73,6 +74,9 @@ def test_a_request_with_everything() -> None:
         priority=-5,
         max_attempts=7,
         time_limit_seconds=1.5,
+        weight_column="w",
+        class_weight=job_pb2.BALANCED,
+        class_weights={"b": 2, "a": 0.5},
     )
     asked = JobRequest(
         "table",
@@ -92,6 +96,7 @@ def test_a_request_with_everything() -> None:
         max_attempts=7,
         time_limit=1.5,
         tenant="lab",
+        weighting=Weighting("w", ClassWeight.BALANCED, (("a", 0.5), ("b", 2.0))),
     )
     assert jobs.job_request(message, "lab") == asked
     assert jobs.job_request(job_service_pb2.CreateJobRequest(), "default") == JobRequest("", "")
@@ -106,6 +111,9 @@ def test_numbers_that_are_no_enum_value_are_refused_by_name() -> None:
     with pytest.raises(InvalidArgument) as device:
         jobs.job_request(job_service_pb2.CreateJobRequest(device=99), "lab")  # type: ignore[arg-type]
     assert device.value.violations[0].field == "device"
+    with pytest.raises(InvalidArgument) as weight:
+        jobs.job_request(job_service_pb2.CreateJobRequest(class_weight=99), "lab")  # type: ignore[arg-type]
+    assert weight.value.violations[0].field == "class_weight"
     with pytest.raises(InvalidArgument) as state:
         jobs.job_state(99)  # type: ignore[arg-type]
     assert state.value.violations[0].field == "state"
@@ -123,6 +131,13 @@ def test_a_job_on_the_wire() -> None:
     assert waiting.create_time.ToDatetime(NOW.tzinfo) == NOW
     for absent in ("start_time", "end_time", "error"):
         assert not waiting.HasField(absent)
+    assert (waiting.weight_column, waiting.class_weight, dict(waiting.class_weights)) == ("", 0, {})
+    weighed = spec(weighting=Weighting("w", ClassWeight.BALANCED, (("a", 2.0),)))
+    shown = json_format.MessageToDict(
+        jobs.job(replace(job(), spec=weighed)), preserving_proto_field_name=True
+    )
+    assert (shown["weight_column"], shown["class_weight"]) == ("w", "BALANCED")
+    assert shown["class_weights"] == {"a": 2.0}
     whole = replace(
         job(state=JobState.SUCCEEDED, progress=1, attempt=2, model_id="m", validation_metrics={"f1": 0.5}),
         spec=spec(validation=Source("v", "b2"), test=Source("t", "c3"), hyperparameters=Logistic()),

@@ -61,6 +61,7 @@ def _made_of(job: job_pb2.Job) -> dict[str, str]:
         "dataset": f"{job.dataset_id}{version}, target {job.target or 'none'}",
         "algorithm": job.WhichOneof("algorithm") or "",
         "settings": "  ".join(f"{name}={json.dumps(_round(value))}" for name, value in chosen.items()),
+        "weights": _weights(job),
         "began with": f"the weights of {job.warm_start_model_id}" if job.warm_start_model_id else "",
         "runs": _runs(job),
     }
@@ -94,6 +95,16 @@ def _checkpoints(job: job_pb2.Job) -> str:
         return ""
     last = job.checkpoints[-1]
     return f"{len(job.checkpoints)}, the last after step {last.step} ({last.progress:.0%})"
+
+
+def _weights(job: job_pb2.Job) -> str:
+    classes = " ".join(f"{name}={weight:g}" for name, weight in sorted(job.class_weights.items()))
+    parts = (
+        f"rows by {job.weight_column!r}" if job.weight_column else "",
+        "classes balanced" if job.class_weight == job_pb2.BALANCED else "",
+        f"classes {classes}" if classes else "",
+    )
+    return ", ".join(part for part in parts if part)
 
 
 def _runs(job: job_pb2.Job) -> str:

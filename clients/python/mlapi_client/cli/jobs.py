@@ -23,6 +23,17 @@ LIVE_POINTS = 8
 KINDS = {job_pb2.Job: "job", job_pb2.MetricPoint: "point", job_pb2.JobEvent: "log"}
 
 
+def _pairs(_context: click.Context, parameter: click.Parameter, text: str | None) -> dict[str, float]:
+    found = {}
+    for pair in text.split(",") if text else ():
+        name, _equals, number = pair.rpartition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            raise click.BadParameter(f"{pair!r} has to be written CLASS=NUMBER", param=parameter) from None
+    return found
+
+
 @click.group("jobs")
 def command() -> None:
     """Training jobs."""
@@ -99,6 +110,23 @@ def command() -> None:
     type=float,
     metavar="SECONDS",
     help="What all attempts together may run. Default: no limit.",
+)
+@click.option(
+    "--weight-column",
+    default="",
+    metavar="COLUMN",
+    help="How much each row counts, in training and in metrics. Default: all alike.",
+)
+@click.option(
+    "--class-weight",
+    type=click.Choice(["balanced"]),
+    help="Rows of each class count as much in all as those of any other, in training.",
+)
+@click.option(
+    "--class-weights",
+    callback=_pairs,
+    metavar="CLASS=NUMBER,…",
+    help="How much rows of each class count, in training, for example rose=2,tulip=0.5. Others: 1.",
 )
 @click.option("--watch", "watched", is_flag=True, help="Watch it until it ends.")
 @json_option

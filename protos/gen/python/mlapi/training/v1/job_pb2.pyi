@@ -54,6 +54,30 @@ CLUSTERING: Task.ValueType  # 3
 """Group rows that are alike; there is no target column."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
 
+class _ClassWeight:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ClassWeightEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClassWeight.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CLASS_WEIGHT_UNSPECIFIED: _ClassWeight.ValueType  # 0
+    """As much as those of any other class, unless `class_weights` says otherwise."""
+    BALANCED: _ClassWeight.ValueType  # 1
+    """All rows of a class together as much as those of any other: each by rows / (classes · rows of its class),
+    where rows count by their own weights.
+    """
+
+class ClassWeight(_ClassWeight, metaclass=_ClassWeightEnumTypeWrapper):
+    """How much the rows of each class count in training."""
+
+CLASS_WEIGHT_UNSPECIFIED: ClassWeight.ValueType  # 0
+"""As much as those of any other class, unless `class_weights` says otherwise."""
+BALANCED: ClassWeight.ValueType  # 1
+"""All rows of a class together as much as those of any other: each by rows / (classes · rows of its class),
+where rows count by their own weights.
+"""
+Global___ClassWeight: _TypeAlias = ClassWeight  # noqa: Y015
+
 class _Device:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -132,6 +156,26 @@ class Job(_message.Message):
     """Ended by request; no process of it lives. Goes to QUEUED when it is resumed."""
 
     @_typing.final
+    class ClassWeightsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
     class ValidationMetricsEntry(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -194,6 +238,9 @@ class Job(_message.Message):
     KMEANS_FIELD_NUMBER: _builtins.int
     BOOSTED_TREES_FIELD_NUMBER: _builtins.int
     BLEND_FIELD_NUMBER: _builtins.int
+    WEIGHT_COLUMN_FIELD_NUMBER: _builtins.int
+    CLASS_WEIGHT_FIELD_NUMBER: _builtins.int
+    CLASS_WEIGHTS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     VALIDATION_METRICS_FIELD_NUMBER: _builtins.int
@@ -242,6 +289,10 @@ class Job(_message.Message):
     """Dataset for early stopping and `validation_metrics`, in place of a part of `dataset_id`."""
     test_dataset_id: _builtins.str
     """Dataset for `test_metrics`, in place of a part of `dataset_id`."""
+    weight_column: _builtins.str
+    """Column that says how much each row counts, in training and in metrics; none when empty."""
+    class_weight: Global___ClassWeight.ValueType
+    """How much the rows of each class count in training, beside their own weights."""
     state: Global___Job.State.ValueType
     """Output only."""
     progress: _builtins.float
@@ -281,8 +332,12 @@ class Job(_message.Message):
         """Networks and boosted trees, averaged."""
 
     @_builtins.property
+    def class_weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """The same, class by class; classes that are not named have 1."""
+
+    @_builtins.property
     def validation_metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Output only. Measured on the validation part: `accuracy`, `log_loss`, `roc_auc`, `f1`, `calibration_error`
+        """Output only. Measured on the validation part, whose rows count by `weight_column`: `accuracy`, `log_loss`, `roc_auc`, `f1`, `calibration_error`
         (expected, of the most probable class, in 15 bins); `rmse`, `mae`, `r2`; `inertia` (sum of squared distances
         from each row to its centre, of standardised inputs), `silhouette`. Probabilities are calibrated on the same
         rows, which flatters their `log_loss` and `calibration_error` a little.
@@ -356,6 +411,9 @@ class Job(_message.Message):
         kmeans: _algorithm_pb2.KMeans | None = ...,
         boosted_trees: _algorithm_pb2.BoostedTrees | None = ...,
         blend: _algorithm_pb2.Blend | None = ...,
+        weight_column: _builtins.str = ...,
+        class_weight: Global___ClassWeight.ValueType = ...,
+        class_weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         state: Global___Job.State.ValueType = ...,
         progress: _builtins.float = ...,
         validation_metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
@@ -375,7 +433,7 @@ class Job(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "blend", b"blend", "boosted_trees", b"boosted_trees", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "queue", b"queue", "split", b"split", "start_time", b"start_time", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "attempt", b"attempt", "blend", b"blend", "boosted_trees", b"boosted_trees", "checkpoints", b"checkpoints", "create_time", b"create_time", "dataset_id", b"dataset_id", "dataset_sha256", b"dataset_sha256", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "job_id", b"job_id", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "model_id", b"model_id", "priority", b"priority", "progress", b"progress", "queue", b"queue", "seed", b"seed", "split", b"split", "start_time", b"start_time", "state", b"state", "step", b"step", "target", b"target", "task", b"task", "tenant", b"tenant", "test_dataset_id", b"test_dataset_id", "test_metrics", b"test_metrics", "time_limit_seconds", b"time_limit_seconds", "update_time", b"update_time", "usage", b"usage", "validation_dataset_id", b"validation_dataset_id", "validation_metrics", b"validation_metrics", "warm_start_model_id", b"warm_start_model_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "attempt", b"attempt", "blend", b"blend", "boosted_trees", b"boosted_trees", "checkpoints", b"checkpoints", "class_weight", b"class_weight", "class_weights", b"class_weights", "create_time", b"create_time", "dataset_id", b"dataset_id", "dataset_sha256", b"dataset_sha256", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "job_id", b"job_id", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "model_id", b"model_id", "priority", b"priority", "progress", b"progress", "queue", b"queue", "seed", b"seed", "split", b"split", "start_time", b"start_time", "state", b"state", "step", b"step", "target", b"target", "task", b"task", "tenant", b"tenant", "test_dataset_id", b"test_dataset_id", "test_metrics", b"test_metrics", "time_limit_seconds", b"time_limit_seconds", "update_time", b"update_time", "usage", b"usage", "validation_dataset_id", b"validation_dataset_id", "validation_metrics", b"validation_metrics", "warm_start_model_id", b"warm_start_model_id", "weight_column", b"weight_column"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_algorithm: _TypeAlias = _typing.Literal["linear", "logistic", "mlp", "kmeans", "boosted_trees", "blend"]  # noqa: Y015
     _WhichOneofArgType_algorithm: _TypeAlias = _typing.Literal["algorithm", b"algorithm"]  # noqa: Y015

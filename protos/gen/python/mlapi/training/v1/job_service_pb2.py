@@ -30,13 +30,15 @@ from mlapi.training.v1 import algorithm_pb2 as mlapi_dot_training_dot_v1_dot_alg
 from mlapi.training.v1 import job_pb2 as mlapi_dot_training_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#mlapi/training/v1/job_service.proto\x12\x11mlapi.training.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a!mlapi/training/v1/algorithm.proto\x1a\x1bmlapi/training/v1/job.proto\"\x85\x06\n\x10\x43reateJobRequest\x12\x18\n\ndataset_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0e\n\x06target\x18\x02 \x01(\t\x12%\n\x04task\x18\x03 \x01(\x0e\x32\x17.mlapi.training.v1.Task\x12\x0c\n\x04seed\x18\x04 \x01(\r\x12\'\n\x05split\x18\x05 \x01(\x0b\x32\x18.mlapi.training.v1.Split\x12\x1d\n\x15validation_dataset_id\x18\x06 \x01(\t\x12\x17\n\x0ftest_dataset_id\x18\x07 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x15\n\rvalidate_only\x18\n \x01(\x08\x12\x17\n\x0f\x64\x61taset_version\x18\x0b \x01(\x05\x12\x1b\n\x13warm_start_model_id\x18\x0c \x01(\t\x12)\n\x06\x64\x65vice\x18\r \x01(\x0e\x32\x19.mlapi.training.v1.Device\x12\x10\n\x08priority\x18\x0e \x01(\x05\x12\x14\n\x0cmax_attempts\x18\x10 \x01(\x05\x12\x1a\n\x12time_limit_seconds\x18\x11 \x01(\x01\x12+\n\x06linear\x18\x14 \x01(\x0b\x32\x19.mlapi.training.v1.LinearH\x00\x12/\n\x08logistic\x18\x15 \x01(\x0b\x32\x1b.mlapi.training.v1.LogisticH\x00\x12%\n\x03mlp\x18\x16 \x01(\x0b\x32\x16.mlapi.training.v1.MlpH\x00\x12+\n\x06kmeans\x18\x17 \x01(\x0b\x32\x19.mlapi.training.v1.KMeansH\x00\x12\x38\n\rboosted_trees\x18\x18 \x01(\x0b\x32\x1f.mlapi.training.v1.BoostedTreesH\x00\x12)\n\x05\x62lend\x18\x19 \x01(\x0b\x32\x18.mlapi.training.v1.BlendH\x00\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBodyB\x0b\n\talgorithm\"%\n\rGetJobRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"e\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.mlapi.training.v1.Job.State\"Q\n\x10ListJobsResponse\x12$\n\x04jobs\x18\x01 \x03(\x0b\x32\x16.mlapi.training.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"e\n\x10\x43\x61ncelJobRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\"\x9d\x01\n\x10ResumeJobRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1f\n\x12time_limit_seconds\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBodyB\x15\n\x13_time_limit_seconds\"<\n\x10\x44\x65leteJobRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"T\n\x15ListJobMetricsRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x16ListJobMetricsResponse\x12.\n\x06points\x18\x01 \x03(\x0b\x32\x1e.mlapi.training.v1.MetricPoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x14ListJobEventsRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x15ListJobEventsResponse\x12+\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1b.mlapi.training.v1.JobEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x0fWatchJobRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\x9f\x01\n\x10WatchJobResponse\x12%\n\x03job\x18\x01 \x01(\x0b\x32\x16.mlapi.training.v1.JobH\x00\x12/\n\x05point\x18\x02 \x01(\x0b\x32\x1e.mlapi.training.v1.MetricPointH\x00\x12*\n\x03log\x18\x03 \x01(\x0b\x32\x1b.mlapi.training.v1.JobEventH\x00\x42\x07\n\x05\x65vent2\xe6\x08\n\nJobService\x12\x65\n\tCreateJob\x12#.mlapi.training.v1.CreateJobRequest\x1a\x16.mlapi.training.v1.Job\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x08/v1/jobs:\thttp_body\x12]\n\x06GetJob\x12 .mlapi.training.v1.GetJobRequest\x1a\x16.mlapi.training.v1.Job\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/jobs/{job_id}\x12\x65\n\x08ListJobs\x12\".mlapi.training.v1.ListJobsRequest\x1a#.mlapi.training.v1.ListJobsResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/jobs\x12u\n\tCancelJob\x12#.mlapi.training.v1.CancelJobRequest\x1a\x16.mlapi.training.v1.Job\"+\x82\xd3\xe4\x93\x02%\"\x18/v1/jobs/{job_id}:cancel:\thttp_body\x12u\n\tResumeJob\x12#.mlapi.training.v1.ResumeJobRequest\x1a\x16.mlapi.training.v1.Job\"+\x82\xd3\xe4\x93\x02%\"\x18/v1/jobs/{job_id}:resume:\thttp_body\x12\x63\n\tDeleteJob\x12#.mlapi.training.v1.DeleteJobRequest\x1a\x16.google.protobuf.Empty\"\x19\x82\xd3\xe4\x93\x02\x13*\x11/v1/jobs/{job_id}\x12\x88\x01\n\x0eListJobMetrics\x12(.mlapi.training.v1.ListJobMetricsRequest\x1a).mlapi.training.v1.ListJobMetricsResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/jobs/{job_id}/metrics\x12\x84\x01\n\rListJobEvents\x12\'.mlapi.training.v1.ListJobEventsRequest\x1a(.mlapi.training.v1.ListJobEventsResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/jobs/{job_id}/events\x12W\n\x08WatchJob\x12\".mlapi.training.v1.WatchJobRequest\x1a#.mlapi.training.v1.WatchJobResponse\"\x00\x30\x01\x12m\n\x0eWatchJobEvents\x12\".mlapi.training.v1.WatchJobRequest\x1a\x14.google.api.HttpBody\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/jobs/{job_id}:watch0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#mlapi/training/v1/job_service.proto\x12\x11mlapi.training.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a!mlapi/training/v1/algorithm.proto\x1a\x1bmlapi/training/v1/job.proto\"\xd5\x07\n\x10\x43reateJobRequest\x12\x18\n\ndataset_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0e\n\x06target\x18\x02 \x01(\t\x12%\n\x04task\x18\x03 \x01(\x0e\x32\x17.mlapi.training.v1.Task\x12\x0c\n\x04seed\x18\x04 \x01(\r\x12\'\n\x05split\x18\x05 \x01(\x0b\x32\x18.mlapi.training.v1.Split\x12\x1d\n\x15validation_dataset_id\x18\x06 \x01(\t\x12\x17\n\x0ftest_dataset_id\x18\x07 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x15\n\rvalidate_only\x18\n \x01(\x08\x12\x17\n\x0f\x64\x61taset_version\x18\x0b \x01(\x05\x12\x1b\n\x13warm_start_model_id\x18\x0c \x01(\t\x12)\n\x06\x64\x65vice\x18\r \x01(\x0e\x32\x19.mlapi.training.v1.Device\x12\x10\n\x08priority\x18\x0e \x01(\x05\x12\x14\n\x0cmax_attempts\x18\x10 \x01(\x05\x12\x1a\n\x12time_limit_seconds\x18\x11 \x01(\x01\x12\x15\n\rweight_column\x18\x1e \x01(\t\x12\x34\n\x0c\x63lass_weight\x18\x1f \x01(\x0e\x32\x1e.mlapi.training.v1.ClassWeight\x12L\n\rclass_weights\x18  \x03(\x0b\x32\x35.mlapi.training.v1.CreateJobRequest.ClassWeightsEntry\x12+\n\x06linear\x18\x14 \x01(\x0b\x32\x19.mlapi.training.v1.LinearH\x00\x12/\n\x08logistic\x18\x15 \x01(\x0b\x32\x1b.mlapi.training.v1.LogisticH\x00\x12%\n\x03mlp\x18\x16 \x01(\x0b\x32\x16.mlapi.training.v1.MlpH\x00\x12+\n\x06kmeans\x18\x17 \x01(\x0b\x32\x19.mlapi.training.v1.KMeansH\x00\x12\x38\n\rboosted_trees\x18\x18 \x01(\x0b\x32\x1f.mlapi.training.v1.BoostedTreesH\x00\x12)\n\x05\x62lend\x18\x19 \x01(\x0b\x32\x18.mlapi.training.v1.BlendH\x00\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\x1a\x33\n\x11\x43lassWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0b\n\talgorithm\"%\n\rGetJobRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"e\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.mlapi.training.v1.Job.State\"Q\n\x10ListJobsResponse\x12$\n\x04jobs\x18\x01 \x03(\x0b\x32\x16.mlapi.training.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"e\n\x10\x43\x61ncelJobRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\"\x9d\x01\n\x10ResumeJobRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1f\n\x12time_limit_seconds\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBodyB\x15\n\x13_time_limit_seconds\"<\n\x10\x44\x65leteJobRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"T\n\x15ListJobMetricsRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x16ListJobMetricsResponse\x12.\n\x06points\x18\x01 \x03(\x0b\x32\x1e.mlapi.training.v1.MetricPoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x14ListJobEventsRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x15ListJobEventsResponse\x12+\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1b.mlapi.training.v1.JobEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x0fWatchJobRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\x9f\x01\n\x10WatchJobResponse\x12%\n\x03job\x18\x01 \x01(\x0b\x32\x16.mlapi.training.v1.JobH\x00\x12/\n\x05point\x18\x02 \x01(\x0b\x32\x1e.mlapi.training.v1.MetricPointH\x00\x12*\n\x03log\x18\x03 \x01(\x0b\x32\x1b.mlapi.training.v1.JobEventH\x00\x42\x07\n\x05\x65vent2\xe6\x08\n\nJobService\x12\x65\n\tCreateJob\x12#.mlapi.training.v1.CreateJobRequest\x1a\x16.mlapi.training.v1.Job\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x08/v1/jobs:\thttp_body\x12]\n\x06GetJob\x12 .mlapi.training.v1.GetJobRequest\x1a\x16.mlapi.training.v1.Job\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/jobs/{job_id}\x12\x65\n\x08ListJobs\x12\".mlapi.training.v1.ListJobsRequest\x1a#.mlapi.training.v1.ListJobsResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/jobs\x12u\n\tCancelJob\x12#.mlapi.training.v1.CancelJobRequest\x1a\x16.mlapi.training.v1.Job\"+\x82\xd3\xe4\x93\x02%\"\x18/v1/jobs/{job_id}:cancel:\thttp_body\x12u\n\tResumeJob\x12#.mlapi.training.v1.ResumeJobRequest\x1a\x16.mlapi.training.v1.Job\"+\x82\xd3\xe4\x93\x02%\"\x18/v1/jobs/{job_id}:resume:\thttp_body\x12\x63\n\tDeleteJob\x12#.mlapi.training.v1.DeleteJobRequest\x1a\x16.google.protobuf.Empty\"\x19\x82\xd3\xe4\x93\x02\x13*\x11/v1/jobs/{job_id}\x12\x88\x01\n\x0eListJobMetrics\x12(.mlapi.training.v1.ListJobMetricsRequest\x1a).mlapi.training.v1.ListJobMetricsResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/jobs/{job_id}/metrics\x12\x84\x01\n\rListJobEvents\x12\'.mlapi.training.v1.ListJobEventsRequest\x1a(.mlapi.training.v1.ListJobEventsResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/jobs/{job_id}/events\x12W\n\x08WatchJob\x12\".mlapi.training.v1.WatchJobRequest\x1a#.mlapi.training.v1.WatchJobResponse\"\x00\x30\x01\x12m\n\x0eWatchJobEvents\x12\".mlapi.training.v1.WatchJobRequest\x1a\x14.google.api.HttpBody\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/jobs/{job_id}:watch0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mlapi.training.v1.job_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CREATEJOBREQUEST_CLASSWEIGHTSENTRY']._loaded_options = None
+  _globals['_CREATEJOBREQUEST_CLASSWEIGHTSENTRY']._serialized_options = b'8\001'
   _globals['_CREATEJOBREQUEST'].fields_by_name['dataset_id']._loaded_options = None
   _globals['_CREATEJOBREQUEST'].fields_by_name['dataset_id']._serialized_options = b'\342A\001\002'
   _globals['_GETJOBREQUEST'].fields_by_name['job_id']._loaded_options = None
@@ -72,31 +74,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOBSERVICE'].methods_by_name['WatchJobEvents']._loaded_options = None
   _globals['_JOBSERVICE'].methods_by_name['WatchJobEvents']._serialized_options = b'\202\323\344\223\002\031\022\027/v1/jobs/{job_id}:watch'
   _globals['_CREATEJOBREQUEST']._serialized_start=242
-  _globals['_CREATEJOBREQUEST']._serialized_end=1015
-  _globals['_GETJOBREQUEST']._serialized_start=1017
-  _globals['_GETJOBREQUEST']._serialized_end=1054
-  _globals['_LISTJOBSREQUEST']._serialized_start=1056
-  _globals['_LISTJOBSREQUEST']._serialized_end=1157
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1159
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1240
-  _globals['_CANCELJOBREQUEST']._serialized_start=1242
-  _globals['_CANCELJOBREQUEST']._serialized_end=1343
-  _globals['_RESUMEJOBREQUEST']._serialized_start=1346
-  _globals['_RESUMEJOBREQUEST']._serialized_end=1503
-  _globals['_DELETEJOBREQUEST']._serialized_start=1505
-  _globals['_DELETEJOBREQUEST']._serialized_end=1565
-  _globals['_LISTJOBMETRICSREQUEST']._serialized_start=1567
-  _globals['_LISTJOBMETRICSREQUEST']._serialized_end=1651
-  _globals['_LISTJOBMETRICSRESPONSE']._serialized_start=1653
-  _globals['_LISTJOBMETRICSRESPONSE']._serialized_end=1750
-  _globals['_LISTJOBEVENTSREQUEST']._serialized_start=1752
-  _globals['_LISTJOBEVENTSREQUEST']._serialized_end=1835
-  _globals['_LISTJOBEVENTSRESPONSE']._serialized_start=1837
-  _globals['_LISTJOBEVENTSRESPONSE']._serialized_end=1930
-  _globals['_WATCHJOBREQUEST']._serialized_start=1932
-  _globals['_WATCHJOBREQUEST']._serialized_end=1987
-  _globals['_WATCHJOBRESPONSE']._serialized_start=1990
-  _globals['_WATCHJOBRESPONSE']._serialized_end=2149
-  _globals['_JOBSERVICE']._serialized_start=2152
-  _globals['_JOBSERVICE']._serialized_end=3278
+  _globals['_CREATEJOBREQUEST']._serialized_end=1223
+  _globals['_CREATEJOBREQUEST_CLASSWEIGHTSENTRY']._serialized_start=1159
+  _globals['_CREATEJOBREQUEST_CLASSWEIGHTSENTRY']._serialized_end=1210
+  _globals['_GETJOBREQUEST']._serialized_start=1225
+  _globals['_GETJOBREQUEST']._serialized_end=1262
+  _globals['_LISTJOBSREQUEST']._serialized_start=1264
+  _globals['_LISTJOBSREQUEST']._serialized_end=1365
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1367
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1448
+  _globals['_CANCELJOBREQUEST']._serialized_start=1450
+  _globals['_CANCELJOBREQUEST']._serialized_end=1551
+  _globals['_RESUMEJOBREQUEST']._serialized_start=1554
+  _globals['_RESUMEJOBREQUEST']._serialized_end=1711
+  _globals['_DELETEJOBREQUEST']._serialized_start=1713
+  _globals['_DELETEJOBREQUEST']._serialized_end=1773
+  _globals['_LISTJOBMETRICSREQUEST']._serialized_start=1775
+  _globals['_LISTJOBMETRICSREQUEST']._serialized_end=1859
+  _globals['_LISTJOBMETRICSRESPONSE']._serialized_start=1861
+  _globals['_LISTJOBMETRICSRESPONSE']._serialized_end=1958
+  _globals['_LISTJOBEVENTSREQUEST']._serialized_start=1960
+  _globals['_LISTJOBEVENTSREQUEST']._serialized_end=2043
+  _globals['_LISTJOBEVENTSRESPONSE']._serialized_start=2045
+  _globals['_LISTJOBEVENTSRESPONSE']._serialized_end=2138
+  _globals['_WATCHJOBREQUEST']._serialized_start=2140
+  _globals['_WATCHJOBREQUEST']._serialized_end=2195
+  _globals['_WATCHJOBRESPONSE']._serialized_start=2198
+  _globals['_WATCHJOBRESPONSE']._serialized_end=2357
+  _globals['_JOBSERVICE']._serialized_start=2360
+  _globals['_JOBSERVICE']._serialized_end=3486
 # @@protoc_insertion_point(module_scope)

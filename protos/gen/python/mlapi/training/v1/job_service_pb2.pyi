@@ -27,6 +27,26 @@ class CreateJobRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ClassWeightsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     DATASET_ID_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
@@ -43,6 +63,9 @@ class CreateJobRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     TIME_LIMIT_SECONDS_FIELD_NUMBER: _builtins.int
+    WEIGHT_COLUMN_FIELD_NUMBER: _builtins.int
+    CLASS_WEIGHT_FIELD_NUMBER: _builtins.int
+    CLASS_WEIGHTS_FIELD_NUMBER: _builtins.int
     LINEAR_FIELD_NUMBER: _builtins.int
     LOGISTIC_FIELD_NUMBER: _builtins.int
     MLP_FIELD_NUMBER: _builtins.int
@@ -82,9 +105,24 @@ class CreateJobRequest(_message.Message):
     """
     time_limit_seconds: _builtins.float
     """Optional. Seconds that all attempts together may run; no limit when absent."""
+    weight_column: _builtins.str
+    """Optional. Column that says how much each row counts, in training and in metrics: a number of at least 0 in
+    every row, and not all 0. Only how weights compare matters; a row of weight 0 is as if it were not there.
+    It is no feature, and the validation and test datasets have it as well. All rows count alike when absent.
+    """
+    class_weight: _job_pb2.ClassWeight.ValueType
+    """Optional. How much the rows of each class count in training, beside their own weights; it does not change
+    what metrics count. Only for classification, and not with `class_weights`.
+    """
     @_builtins.property
     def split(self) -> _job_pb2.Split:
         """Optional. How the dataset is divided."""
+
+    @_builtins.property
+    def class_weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Optional. The same, class by class as predictions name them: above 0, up to 1e6. Only how they compare matters;
+        classes that are not named have 1.
+        """
 
     @_builtins.property
     def linear(self) -> _algorithm_pb2.Linear:
@@ -133,6 +171,9 @@ class CreateJobRequest(_message.Message):
         priority: _builtins.int = ...,
         max_attempts: _builtins.int = ...,
         time_limit_seconds: _builtins.float = ...,
+        weight_column: _builtins.str = ...,
+        class_weight: _job_pb2.ClassWeight.ValueType = ...,
+        class_weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         linear: _algorithm_pb2.Linear | None = ...,
         logistic: _algorithm_pb2.Logistic | None = ...,
         mlp: _algorithm_pb2.Mlp | None = ...,
@@ -143,7 +184,7 @@ class CreateJobRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "blend", b"blend", "boosted_trees", b"boosted_trees", "http_body", b"http_body", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "split", b"split"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "blend", b"blend", "boosted_trees", b"boosted_trees", "dataset_id", b"dataset_id", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "http_body", b"http_body", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "priority", b"priority", "request_id", b"request_id", "seed", b"seed", "split", b"split", "target", b"target", "task", b"task", "test_dataset_id", b"test_dataset_id", "time_limit_seconds", b"time_limit_seconds", "validate_only", b"validate_only", "validation_dataset_id", b"validation_dataset_id", "warm_start_model_id", b"warm_start_model_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "blend", b"blend", "boosted_trees", b"boosted_trees", "class_weight", b"class_weight", "class_weights", b"class_weights", "dataset_id", b"dataset_id", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "http_body", b"http_body", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "priority", b"priority", "request_id", b"request_id", "seed", b"seed", "split", b"split", "target", b"target", "task", b"task", "test_dataset_id", b"test_dataset_id", "time_limit_seconds", b"time_limit_seconds", "validate_only", b"validate_only", "validation_dataset_id", b"validation_dataset_id", "warm_start_model_id", b"warm_start_model_id", "weight_column", b"weight_column"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_algorithm: _TypeAlias = _typing.Literal["linear", "logistic", "mlp", "kmeans", "boosted_trees", "blend"]  # noqa: Y015
     _WhichOneofArgType_algorithm: _TypeAlias = _typing.Literal["algorithm", b"algorithm"]  # noqa: Y015

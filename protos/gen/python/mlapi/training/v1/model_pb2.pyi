@@ -162,7 +162,7 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class ConfusionMatrix(_message.Message):
-    """How often a model took a row of one class for each of the others."""
+    """How often a model took a row of one class for each of the others. Every row counts once, whatever it weighs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
