@@ -65,14 +65,18 @@ class _Hyperparameters:
 
 @dataclass(frozen=True)
 class Linear(_Hyperparameters):
-    """Ridge regression: Cholesky on the normal equations, or conjugate gradients when they are too wide.
+    """Linear regression. Ridge, where `l1` is 0: Cholesky on the normal equations, or conjugate gradients
+    when they are too wide. Otherwise lasso and elastic net, by coordinate descent.
 
-    `max_iterations` and `tolerance` (relative residual) bound the conjugate gradients only.
+    l2, l1: penalties on Σw² and on Σ|w|, beside the sum of squared errors, of standardised inputs and target.
+    `max_iterations` and `tolerance` bound conjugate gradients (relative residual) and coordinate descent (how
+    far the conditions of a minimum are violated, relative to the steepest slope at zero).
     """
 
     name: ClassVar[str] = "linear"
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
     l2: float = _bounded(1.0, 0, 1e9)
+    l1: float = _bounded(0.0, 0, 1e9)
     max_iterations: int = _bounded(1000, 1, 100_000)
     tolerance: float = _bounded(1e-6, 0, 1, exclusive_low=True)
 

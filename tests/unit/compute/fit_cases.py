@@ -62,7 +62,7 @@ FITS = [
 ]
 FITS.append(FitCase("plain", 3, weighted=True))
 
-OTHERS: tuple[Hyperparameters, ...] = (KMeans(clusters=4), Logistic(), Linear())
+OTHERS: tuple[Hyperparameters, ...] = (KMeans(clusters=4), Logistic(), Linear(), Linear(l1=20.0))
 
 
 def weighted(samples: Samples) -> Samples:

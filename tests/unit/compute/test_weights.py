@@ -40,7 +40,7 @@ from tests.unit.compute.tables import Recorder, text
 NUMPY = open_backend("numpy")
 MLP = Mlp(hidden_sizes=(12,), max_epochs=5, batch_size=32, ensemble_size=2, dropout=0.0)
 TREES = BoostedTrees(n_estimators=20, learning_rate=0.3)
-EVERY = (Linear(), Logistic(), KMeans(clusters=3), MLP, TREES)
+EVERY = (Linear(), Linear(l1=9.0), Logistic(), KMeans(clusters=3), MLP, TREES)
 
 
 def samples(classes: int, rows: int = 400, seed: int = 0) -> Samples:
@@ -130,7 +130,7 @@ def test_trees_are_those_of_xgboost(classes: int) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("architecture", ["real_mlp", "plain"])
+@pytest.mark.parametrize("architecture", ["real_mlp", "plain", "tab_m"])
 @pytest.mark.parametrize("classes", [0, 3])
 def test_of_networks_a_row_that_weighs_three_is_three_rows(classes: int, architecture: str) -> None:
     """In whole batches; what is reported, and by which the best epoch is told, is the same too.
@@ -300,7 +300,12 @@ def test_metrics_count_rows_by_weight(params: Hyperparameters) -> None:
         assert fitted.test_metrics["accuracy"] == pytest.approx(expected)
         shares = predicted.probabilities
         assert shares is not None
-        loss = log_loss(truth, shares, sample_weight=held["w"], labels=predicted.classes)
+        loss = log_loss(
+            truth,
+            shares / shares.sum(axis=1, keepdims=True),
+            sample_weight=held["w"],
+            labels=predicted.classes,
+        )
         assert fitted.test_metrics["log_loss"] == pytest.approx(loss, rel=1e-6)
 
 

@@ -38,7 +38,7 @@ from tests.unit.training.samples import LATER, NOW, checkpoint, event, job, mode
 @pytest.mark.parametrize(
     "params",
     [
-        Linear(l2=0, max_iterations=7, tolerance=0.5),
+        Linear(l2=0, l1=0.25, max_iterations=7, tolerance=0.5),
         Logistic(l2=0.1, max_iterations=1, tolerance=1e-9),
         Mlp((3, 5), 1, 2, 0.3, 0, 0, 1, 4),
         KMeans(3, 7, 0, 64, 2),

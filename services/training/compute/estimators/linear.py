@@ -1,5 +1,7 @@
-"""Ridge regression: minimises ‖Xw + b − y‖² + l2·‖w‖² over w and an unpenalised intercept b.
+"""Linear regression: minimises ‖Xw + b − y‖² + l2·‖w‖² + l1·Σ|w| over w and an unpenalised intercept b.
 
+Inputs and target are standardised. scikit-learn's ElasticNet(alpha, l1_ratio) on n such rows is l1 =
+2·n·alpha·l1_ratio and l2 = n·alpha·(1 − l1_ratio); its Ridge(alpha) is l2 = alpha.
 Where rows have weights, each square of the first norm counts by its row's.
 """
 
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ import numpy.typing as npt
 from services.training.compute.backend import Backend
 from services.training.compute.communicator.base import ALONE, Communicator
 from services.training.compute.communicator.together import alone
+from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.base import Arrays, Block, Matrix, Outcome, Samples
 from services.training.compute.kernels.launch import Array
 from services.training.compute.loop import Loop, State, Stopped
@@ -30,7 +33,7 @@ Vector = npt.NDArray[np.float64]
 
 
 class LinearEstimator:
-    """Regression only. The direct path reads the rows once; the other one once for each iteration."""
+    """Regression only. Conjugate gradients read the rows once for each iteration, the other ways but once."""
 
     def __init__(self, params: Linear, classes: int) -> None:
         assert classes == 0, "linear is for regression"
@@ -48,7 +51,10 @@ class LinearEstimator:
         start: Arrays | None = None,
         communicator: Communicator = ALONE,
     ) -> Outcome:
-        """See Estimator. Deterministic: `seed` is not used. The direct path knows no `resume` or `start`."""
+        """See Estimator. Deterministic: `seed` is not used. The direct path knows no `resume` or `start`.
+
+        Raises ComputeError naming `l1` for an elastic net of too many inputs.
+        """
         alone(communicator, "linear")
         system = _System(train, loop, backend)
         try:
@@ -71,6 +77,8 @@ class LinearEstimator:
     def _solve(
         self, system: _System, loop: Loop, resume: State | None, start: Arrays | None
     ) -> tuple[Vector, int]:
+        if self._params.l1:
+            return self._shrink(system, loop, resume, start)
         direct = system.width <= WIDEST_DIRECT
         if direct and resume is not None:
             raise misfit("the direct solution has none")
@@ -81,20 +89,52 @@ class LinearEstimator:
         def multiply(vector: Vector) -> Vector:
             return system.multiply(vector) + self._params.l2 * vector
 
-        def on_iteration(descent: Descent, residual: float) -> None:
-            iteration = descent.iteration
-            loop.report(iteration, iteration / self._params.max_iterations, {"residual": residual})
-            loop.checkpoint(iteration, descent.state)
-            if loop.should_stop():
-                raise Stopped
-
         if resume is not None:
             descent = Descent.restore(resume, system.width)
         else:
             descent = Descent.begin(multiply, system.products, None if start is None else start["weights"])
         limits = (self._params.max_iterations, self._params.tolerance)
-        conjugate_gradients(multiply, system.products, descent, *limits, on_iteration)
+        conjugate_gradients(multiply, system.products, descent, *limits, self._reporting(loop))
         return descent.x, descent.iteration + 1
+
+    def _shrink(
+        self, system: _System, loop: Loop, resume: State | None, start: Arrays | None
+    ) -> tuple[Vector, int]:
+        """On the host: what is left of the rows is small."""
+        # What compiles loops takes long to import, and only this needs it.
+        from services.training.compute.estimators.elastic_net import (  # noqa: PLC0415
+            WIDEST,
+            ElasticNet,
+            Shrinking,
+        )
+
+        if system.width > WIDEST:
+            raise ComputeError("l1", f"is for at most {WIDEST} inputs; the columns make {system.width}")
+        system.accumulate(gram=True)
+        net = ElasticNet(system.gram, system.products, self._params.l1, self._params.l2)
+        if resume is not None:
+            at = Shrinking.restore(resume, system.width)
+        else:
+            at = Shrinking.begin(system.gram, system.products, None if start is None else start["weights"])
+        net.descend(at, self._params.max_iterations, self._params.tolerance, self._reporting(loop))
+        return at.x, at.iteration + 1
+
+    def _reporting(self, loop: Loop) -> Callable[[_Resumable, float], None]:
+        def on_iteration(at: _Resumable, residual: float) -> None:
+            loop.report(at.iteration, at.iteration / self._params.max_iterations, {"residual": residual})
+            loop.checkpoint(at.iteration, at.state)
+            if loop.should_stop():
+                raise Stopped
+
+        return on_iteration
+
+
+class _Resumable(Protocol):
+    """How far a solution has come."""
+
+    iteration: int
+
+    def state(self) -> State: ...
 
 
 class _System:

@@ -1,4 +1,4 @@
-"""Ridge regression as nodes."""
+"""Linear regression as nodes."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ class Proposal(_message.Message):
 
     @_builtins.property
     def linear(self) -> _algorithm_pb2.Linear:
-        """Ridge regression."""
+        """Linear regression: ridge, lasso, elastic net."""
 
     @_builtins.property
     def logistic(self) -> _algorithm_pb2.Logistic:

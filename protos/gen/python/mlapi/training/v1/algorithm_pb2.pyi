@@ -21,36 +21,50 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Linear(_message.Message):
-    """Ridge regression: Cholesky on the normal equations, or conjugate gradients where those are too wide."""
+    """Linear regression. Ridge, where `l1` is 0: Cholesky on the normal equations, or conjugate gradients where those
+    are too wide. Otherwise lasso and elastic net, by coordinate descent, of up to 4,096 inputs.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     L2_FIELD_NUMBER: _builtins.int
     MAX_ITERATIONS_FIELD_NUMBER: _builtins.int
     TOLERANCE_FIELD_NUMBER: _builtins.int
+    L1_FIELD_NUMBER: _builtins.int
     l2: _builtins.float
-    """Penalty on the squared weights, in 0 to 1e9; the intercept is free. Default 1."""
+    """Penalty on the squared weights, in 0 to 1e9, beside the sum of squared errors; inputs and target are
+    standardised, and the intercept is free. Default 1.
+    """
     max_iterations: _builtins.int
-    """Bound on conjugate gradient steps, in 1 to 100,000. Default 1,000."""
+    """Bound on steps of conjugate gradients, or on rounds of coordinate descent, in 1 to 100,000. Default 1,000."""
     tolerance: _builtins.float
-    """Relative residual at which conjugate gradients stop, in (0, 1]. Default 1e-6."""
+    """Relative residual at which those stop, in (0, 1]. Default 1e-6."""
+    l1: _builtins.float
+    """Penalty on the absolute weights, in 0 to 1e9, which makes some of them 0. With n training rows, scikit-learn's
+    ElasticNet has it as 2·n·alpha·l1_ratio, and `l2` as n·alpha·(1 − l1_ratio). Default 0.
+    """
     def __init__(
         self,
         *,
         l2: _builtins.float | None = ...,
         max_iterations: _builtins.int | None = ...,
         tolerance: _builtins.float | None = ...,
+        l1: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_l2", b"_l2", "_max_iterations", b"_max_iterations", "_tolerance", b"_tolerance", "l2", b"l2", "max_iterations", b"max_iterations", "tolerance", b"tolerance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_l1", b"_l1", "_l2", b"_l2", "_max_iterations", b"_max_iterations", "_tolerance", b"_tolerance", "l1", b"l1", "l2", b"l2", "max_iterations", b"max_iterations", "tolerance", b"tolerance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_l2", b"_l2", "_max_iterations", b"_max_iterations", "_tolerance", b"_tolerance", "l2", b"l2", "max_iterations", b"max_iterations", "tolerance", b"tolerance"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_l1", b"_l1", "_l2", b"_l2", "_max_iterations", b"_max_iterations", "_tolerance", b"_tolerance", "l1", b"l1", "l2", b"l2", "max_iterations", b"max_iterations", "tolerance", b"tolerance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__l1: _TypeAlias = _typing.Literal["l1"]  # noqa: Y015
+    _WhichOneofArgType__l1: _TypeAlias = _typing.Literal["_l1", b"_l1"]  # noqa: Y015
     _WhichOneofReturnType__l2: _TypeAlias = _typing.Literal["l2"]  # noqa: Y015
     _WhichOneofArgType__l2: _TypeAlias = _typing.Literal["_l2", b"_l2"]  # noqa: Y015
     _WhichOneofReturnType__max_iterations: _TypeAlias = _typing.Literal["max_iterations"]  # noqa: Y015
     _WhichOneofArgType__max_iterations: _TypeAlias = _typing.Literal["_max_iterations", b"_max_iterations"]  # noqa: Y015
     _WhichOneofReturnType__tolerance: _TypeAlias = _typing.Literal["tolerance"]  # noqa: Y015
     _WhichOneofArgType__tolerance: _TypeAlias = _typing.Literal["_tolerance", b"_tolerance"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__l1) -> _WhichOneofReturnType__l1 | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__l2) -> _WhichOneofReturnType__l2 | None: ...
     @_typing.overload
