@@ -21,7 +21,7 @@ from services.training.compute.kernels.embedding import NUMBER_PARAMETERS, Embed
 from services.training.compute.kernels.gather import gather
 from services.training.compute.kernels.kmeans import Centres, Tally, assign
 from services.training.compute.kernels.launch import Kernels
-from services.training.compute.kernels.members import Vectors, adapt, adapt_back, bend, bend_back
+from services.training.compute.kernels.members import Vectors, adapt, adapt_back, bend, bend_back, first_back
 from services.training.compute.kernels.product import product
 from services.training.compute.kernels.progress import advance
 from services.training.compute.kernels.squared_error import squared_error
@@ -153,18 +153,22 @@ def bend_case(*, back: bool, last: bool, dropping: bool) -> Case:
 
 
 def adapt_case(*, more: bool = False) -> Case:
-    members, rows, columns, row, r = 3, 37, 45, 61, 7
+    members, rows, columns, units, row, r = 3, 37, 45, 41, 61, 7
 
     def arrays(chance: np.random.Generator) -> Arrays:
         own, delta = normal(chance, members, row), normal(chance, members, rows, columns)
-        x, before = normal(chance, rows, columns), normal(chance, rows, columns)
-        sums = before if more else unset(rows, columns)
-        unknown = {"out": unset(members, rows, columns), "gradients": unset(members, row), "sums": sums}
-        return {"x": x, "own": own, "delta": delta, **unknown}
+        x, weights = normal(chance, rows, columns), normal(chance, columns, units)
+        products = normal(chance, members, columns, units)
+        shapes = {"sums": (rows, columns), "shared": (columns, units)}
+        sums = {name: normal(chance, *shape) if more else unset(*shape) for name, shape in shapes.items()}
+        known = {"x": x, "own": own, "delta": delta, "weights": weights, "products": products}
+        return {**known, "out": unset(members, rows, columns), "gradients": unset(members, row), **sums}
 
     def call(kernels: Kernels, a: Arrays) -> None:
         adapt(kernels, a["x"], a["own"], r, a["out"])
-        adapt_back(kernels, a["delta"], a["x"], a["own"], a["gradients"], r, a["sums"], more)
+        adapt_back(kernels, a["delta"], a["own"], r, a["sums"], more)
+        read = (a["products"], a["weights"], a["own"])
+        first_back(kernels, *read, a["gradients"], r, a["shared"], more)
 
     return Case("adapt" + (" more" if more else ""), arrays, call, 1e-5)
 

@@ -84,7 +84,7 @@ def test_members_are_plain_networks_of_folded_weights() -> None:
         bias = plain.layers[index].bias
         folded[:, bias : bias + units] = own[:, at.b : at.b + units]
         r = own[:, at.r : at.r + units]
-    into[-1][:] = layout.heads(flat)
+    into[-1][:] = layout.heads(flat).swapaxes(1, 2)
     folded[:, plain.layers[-1].bias :][:, : layout.outputs] = own[:, -layout.outputs :]
     expected = Network(plain, folded, NUMPY, 9).forward(x, codes)
     assert expected.std(axis=0).min() > 0.1

@@ -67,8 +67,8 @@ def _shared(layout: SharedLayout, flat: Array, random: np.random.Generator) -> N
         _, inputs, units = weights.shape
         weights[:] = _uniform(random, inputs, weights.shape)
         own[:, vectors.b : vectors.b + units] = _uniform(random, inputs, (units,))
-    heads[:] = _uniform(random, heads.shape[1], heads.shape)
-    own[:, -layout.outputs :] = _uniform(random, heads.shape[1], (layout.members, layout.outputs))
+    heads[:] = _uniform(random, heads.shape[2], heads.shape)
+    own[:, -layout.outputs :] = _uniform(random, heads.shape[2], (layout.members, layout.outputs))
 
 
 def _uniform(random: np.random.Generator, inputs: int, shape: tuple[int, ...]) -> Array:

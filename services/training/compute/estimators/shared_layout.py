@@ -16,7 +16,7 @@ from services.training.compute.kernels.members import Vectors
 class SharedLayout(Layout):
     """The P parameters of `members` networks (Y. Gorishniy et al., "TabM", ICLR 2025), in one row.
 
-    The weights of hidden layers are shared. A member has a head of its own, (units, outputs), and a row of
+    The weights of hidden layers are shared. A member has a head of its own, (outputs, units), and a row of
     vectors: r of the inputs, then s, b and, but for the last, the next layer's r for each hidden layer, and
     the head's bias.
     """
@@ -60,8 +60,8 @@ class SharedLayout(Layout):
         return found
 
     def heads(self, flat: Array) -> Array:
-        """(members, units, outputs), a view."""
-        return self.part(flat, "heads").reshape(self.members, self.sizes[-2], self.outputs)
+        """(members, outputs, units), a view."""
+        return self.part(flat, "heads").reshape(self.members, self.outputs, self.sizes[-2])
 
     def own(self, flat: Array) -> Array:
         """(members, A), a view."""

@@ -20,11 +20,12 @@ from services.training.compute.kernels.activation import Drops, Layer, activate,
 from services.training.compute.kernels.dropout import BLOCK_UNITS, draw
 from services.training.compute.kernels.embedding import embed, embed_back
 from services.training.compute.kernels.launch import Array
-from services.training.compute.kernels.members import adapt, adapt_back, bend, bend_back
+from services.training.compute.kernels.members import adapt, adapt_back, bend, bend_back, first_back
 from services.training.compute.kernels.product import product
 
-# Numbers of a layer that go through the network at a time on the host; half a megabyte.
-_AT_ONCE = 1 << 17
+# Numbers of a layer that go through the network at a time on the host: few enough to stay in a cache, and
+# enough for a product not to read its weights too often.
+_AT_ONCE = 1 << 19
 
 
 class TabM:
@@ -86,7 +87,7 @@ class TabM:
             product(kernels, _lines(below), weights, _lines(z))
             below = self._below(index + 1, members)
             bend(kernels, z, below, own, vectors, self._drops(index, members, noise))
-        product(kernels, below, self._heads[members], out)
+        product(kernels, below, self._heads[members].swapaxes(-1, -2), out)
         activate(kernels, out, out, own, self._head_bias, None)
 
     def _take_room(self) -> None:
@@ -138,43 +139,57 @@ class TrainableTabM(TabM):
         shared = _cut(self._inputs, 1, self._rows, self._layout.inputs)[0] if self._layout.embeds else x
         into = _cut(self._input_delta, 1, self._rows, self._layout.inputs)
         for members in self._parts():
-            above = self._back(members, delta[members], noise)
-            own = (self._own[members], self._own_gradients[members])
-            adapt_back(self._kernels, above, shared, *own, 0, into[0], members.start > 0)
-        for below, z, gradient in zip(self._belows, self._zs, self._weight_gradients, strict=False):
+            self._back(members, delta[members], noise)
+            self._back_to_inputs(members, shared, into[0])
+        for below, z, gradient in zip(self._belows, self._zs[1:], self._weight_gradients[1:], strict=False):
             product(self._kernels, _lines(below).swapaxes(-1, -2), _lines(z), gradient)
         if self._layout.embeds:
             arrays = (x, codes, self._parameters, shared[None], into, self.gradients)
             embed_back(self._kernels, self._embedding, *arrays)
 
-    def _back(self, members: slice, delta: Array, noise: Noise | None) -> Array:
-        """The gradient on what the first layer gets of some members; those on products take their places."""
+    def _back(self, members: slice, delta: Array, noise: Noise | None) -> None:
+        """Down to the first product; the loss's gradients on products take their places."""
         kernels, own = self._kernels, (self._own[members], self._own_gradients[members])
         activate_back(kernels, delta, delta, delta, *own, self._head_bias, None)
         below = self._below(len(self._zs), members)
-        product(kernels, below.swapaxes(-1, -2), delta, self._head_gradients[members])
+        product(kernels, delta.swapaxes(-1, -2), below, self._head_gradients[members])
         above = self._temporary(0, self._layout.sizes[-2], members)
-        product(kernels, delta, self._heads[members].swapaxes(-1, -2), above)
+        product(kernels, delta, self._heads[members], above)
         for index in reversed(range(len(self._zs))):
             z, drops = self._z(index, members), self._dropped(index, members, noise)
             bend_back(kernels, above, z, *own, self._layout.vectors[index], drops)
-            above = self._temporary(0, self._layout.sizes[index], members)
-            product(kernels, _lines(z), self._weights[index].swapaxes(-1, -2), _lines(above))
-        return above
+            if index:
+                above = self._temporary(0, self._layout.sizes[index], members)
+                product(kernels, _lines(z), self._weights[index].swapaxes(-1, -2), _lines(above))
+
+    def _back_to_inputs(self, members: slice, x: Array, into: Array) -> None:
+        """x, into: (n, inputs), what all members got, and the loss's gradient on it where that is wanted."""
+        kernels, layout, more = self._kernels, self._layout, members.start > 0
+        own, z = self._own[members], self._z(0, members)
+        shape = (members.stop - members.start, *layout.sizes[:2])
+        products = _cut(self._first, *shape)
+        product(kernels, x.swapaxes(-1, -2), z, products)
+        gradients = (self._own_gradients[members], 0, self._weight_gradients[0][0])
+        first_back(kernels, products, self._weights[0][0], own, *gradients, more)
+        if layout.embeds:
+            above = self._temporary(0, layout.inputs, members)
+            product(kernels, _lines(z), self._weights[0].swapaxes(-1, -2), _lines(above))
+            adapt_back(kernels, above, own, 0, into, more)
 
     def _take_room(self) -> None:
-        """All that is between layers stays until the way back; that needs one more place for the gradient."""
+        """All that is between layers stays until the way back, which needs places for gradients too."""
         layout, rows, xp = self._layout, self._rows, self._xp
-        shapes = [(layout.members, rows, size) for size in layout.sizes[:-1]]
+        shapes = [(layout.members, rows, size) for size in layout.hidden]
         self._belows = [xp.empty(shape, np.float32) for shape in shapes]
-        self._zs = [xp.empty(shape, np.float32) for shape in shapes[1:]]
+        self._zs = [xp.empty(shape, np.float32) for shape in shapes]
         self._rooms = [self._room(self._at_once, rows, self._widest)]
+        self._first = self._room(self._at_once, *layout.sizes[:2])
         self._input_delta = self._room(rows, layout.inputs)
         padded = [-(-rows * size // BLOCK_UNITS) * BLOCK_UNITS for size in layout.hidden]
         self._bytes = [xp.zeros((layout.members, units), np.uint8) for units in padded]
 
     def _below(self, index: int, members: slice) -> Array:
-        return self._belows[index][members]
+        return self._belows[index - 1][members] if index else super()._below(0, members)
 
     def _z(self, index: int, members: slice) -> Array:
         return self._zs[index][members]

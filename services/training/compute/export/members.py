@@ -32,7 +32,7 @@ class Members(Networks):
             value = graph.add("Relu", graph.add("Add", scaled, self._vector(vectors.b, units)))
             if vectors.r >= 0:
                 value = graph.add("Mul", value, self._vector(vectors.r, units))
-        product = graph.add("MatMul", value, self._constant(layout.heads(self._parameters)))
+        product = graph.add("MatMul", value, self._constant(layout.heads(self._parameters).swapaxes(1, 2)))
         return graph.add("Add", product, self._vector(layout.own_size - layout.outputs, layout.outputs))
 
     def _row(self) -> str:

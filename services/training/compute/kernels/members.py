@@ -26,24 +26,32 @@ extern "C" __global__ void adapt(const float* x, const float* own, float* out, l
     out[i] = own[member * row + r + i % columns] * x[i % (rows * columns)];
 }
 
-// One block owns 32 columns of one member, so that each sum has one writer and one order of addition.
-extern "C" __global__ void adapt_back(const float* delta, const float* x, float* gradients,
-                                      long long members, long long rows, long long columns, long long row,
-                                      long long r) {
-    __shared__ float sums[8][33];
-    long long column = blockIdx.x * 32LL + threadIdx.x, member = blockIdx.y;
+// One warp owns one input of one member.
+extern "C" __global__ void own_back(const float* products, const float* weights, float* gradients,
+                                    long long members, long long inputs, long long units, long long row,
+                                    long long r) {
+    long long warp = (blockIdx.x * (long long)blockDim.x + threadIdx.x) / 32;
+    int lane = threadIdx.x % 32;
+    if (warp >= members * inputs) return;
     float sum = 0.0f;
-    if (column < columns)
-        for (long long n = threadIdx.y; n < rows; n += 8)
-            sum += delta[(member * rows + n) * columns + column] * x[n * columns + column];
-    sums[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.y || column >= columns) return;
-    for (int y = 1; y < 8; ++y) sum += sums[y][threadIdx.x];
-    gradients[member * row + r + column] = sum;
+    for (long long u = lane; u < units; u += 32)
+        sum += products[warp * units + u] * weights[warp % inputs * units + u];
+    for (int o = 16; o; o /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, o);
+    if (lane == 0) gradients[warp / inputs * row + r + warp % inputs] = sum;
 }
 
-extern "C" __global__ void gather_back(const float* delta, const float* own, float* out, long long members,
+extern "C" __global__ void shared_back(const float* products, const float* own, float* out,
+                                       long long members, long long inputs, long long units, long long row,
+                                       long long r, long long more) {
+    long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+    if (i >= inputs * units) return;
+    float sum = more ? out[i] : 0.0f;
+    for (long long member = 0; member < members; ++member)
+        sum += own[member * row + r + i / units] * products[member * inputs * units + i];
+    out[i] = sum;
+}
+
+extern "C" __global__ void adapt_back(const float* delta, const float* own, float* out, long long members,
                                        long long rows, long long columns, long long row, long long r,
                                        long long more) {
     long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
@@ -132,23 +140,36 @@ def adapt(kernels: Kernels, x: Array, own: Array, r: int, out: Array) -> None:
     _adapt(x, own, out, r)
 
 
-def adapt_back(
-    kernels: Kernels, delta: Array, x: Array, own: Array, gradients: Array, r: int, out: Array, more: bool
-) -> None:
-    """Sets the gradients of r; out (n, d) ← the loss's on x, plus what is there already if there is `more`.
+def adapt_back(kernels: Kernels, delta: Array, own: Array, r: int, out: Array, more: bool) -> None:
+    """out (n, d) ← the loss's gradient on x, plus what is there already if there is `more`.
 
-    delta: (members, n, d), the loss's gradient on r ∘ x.
+    delta: (members, n, d), that on r ∘ x.
+    """
+    if kernels.on_device:
+        sizes = (*delta.shape, own.shape[1], r, int(more))
+        kernels.launch(CUDA, "adapt_back", blocks_for(out.size), delta, own, out, *sizes)
+        return
+    _adapt_back(delta, own, r, out, more)
+
+
+def first_back(
+    kernels: Kernels, products: Array, weights: Array, own: Array, gradients: Array, r: int, out: Array,
+    more: bool,
+) -> None:  # fmt: skip
+    """Sets the gradients of r; out (d, units) ← that of `weights`, plus what is there already if `more`.
+
+    products: (members, d, units), xᵀ of all that is shared times the loss's gradient on W (r ∘ x). Both come
+    of it without the gradient on r ∘ x, which would take a product of its own.
     """
     if not out.size:
         return
     if kernels.on_device:
-        members, rows, columns = delta.shape
-        sizes = (members, rows, columns, own.shape[1], r)
-        grid = (-(-columns // 32), members)
-        kernels.launch(CUDA, "adapt_back", grid, delta, x, gradients, *sizes, block=(32, 8))
-        kernels.launch(CUDA, "gather_back", blocks_for(out.size), delta, own, out, *sizes, int(more))
+        sizes = (*products.shape, own.shape[1], r)
+        warps = products.shape[0] * products.shape[1]
+        kernels.launch(CUDA, "own_back", blocks_for(32 * warps), products, weights, gradients, *sizes)
+        kernels.launch(CUDA, "shared_back", blocks_for(out.size), products, own, out, *sizes, int(more))
         return
-    _adapt_back(delta, x, own, gradients, r, out, more)
+    _first_back(products, weights, own, gradients, r, out, more)
 
 
 def bend(kernels: Kernels, z: Array, out: Array, own: Array, at: Vectors, drops: Drops | None) -> None:
@@ -198,16 +219,27 @@ def _adapt(x: Any, own: Any, out: Any, r: int) -> None:
 
 
 @host
-def _adapt_back(delta: Any, x: Any, own: Any, gradients: Any, r: int, out: Any, more: bool) -> None:
+def _adapt_back(delta: Any, own: Any, r: int, out: Any, more: bool) -> None:
     if not more:
         out[:] = 0
     for m in range(delta.shape[0]):
-        scales, sums = own[m, r : r + x.shape[1]], gradients[m, r : r + x.shape[1]]
-        sums[:] = 0
-        for i in range(x.shape[0]):
+        scales = own[m, r : r + out.shape[1]]
+        for i in range(out.shape[0]):
             for j in range(scales.size):
-                sums[j] += delta[m, i, j] * x[i, j]
                 out[i, j] += scales[j] * delta[m, i, j]
+
+
+@host
+def _first_back(products: Any, weights: Any, own: Any, gradients: Any, r: int, out: Any, more: bool) -> None:
+    if not more:
+        out[:] = 0
+    for m in range(products.shape[0]):
+        for j in range(out.shape[0]):
+            scale, total = own[m, r + j], np.float32(0)
+            for u in range(out.shape[1]):
+                out[j, u] += scale * products[m, j, u]
+                total += weights[j, u] * products[m, j, u]
+            gradients[m, r + j] = total
 
 
 @host
