@@ -20,8 +20,8 @@ from services.training.compute.table import Categories, Column, Columns, Table, 
 from services.training.compute.targets import ClassTarget
 
 BALANCED: Literal["balanced"] = "balanced"
-# More could not be added up.
-LARGEST = 1e30
+# Beyond these, sums overflow or come to nothing.
+LEAST, LARGEST = 1e-30, 1e30
 _BLOCK_ROWS = 65_536
 
 
@@ -99,12 +99,12 @@ def _checked(weights: Column, column: str, part: str, before: int) -> npt.NDArra
     if isinstance(weights, Categories):
         raise ComputeError("weight_column", f"{column!r} holds text in the {part} data, not numbers")
     values = np.asarray(weights, np.float64)
-    wrong = ~((values >= 0) & (values <= LARGEST))
+    wrong = ~((values == 0) | ((values >= LEAST) & (values <= LARGEST)))
     if wrong.any():
         row = int(wrong.argmax())
         found = "missing" if np.isnan(values[row]) else f"{values[row]:g}"
         problem = f"{column!r} is {found} in row {before + row + 1} of the {part} data"
-        raise ComputeError("weight_column", f"{problem}; a weight is a number from 0 to {LARGEST:g}")
+        raise ComputeError("weight_column", f"{problem}; a weight is 0, or from {LEAST:g} to {LARGEST:g}")
     return values
 
 

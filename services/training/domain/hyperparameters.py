@@ -76,9 +76,9 @@ class Linear(_Hyperparameters):
     name: ClassVar[str] = "linear"
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
     l2: float = _bounded(1.0, 0, 1e9)
-    l1: float = _bounded(0.0, 0, 1e9)
     max_iterations: int = _bounded(1000, 1, 100_000)
     tolerance: float = _bounded(1e-6, 0, 1, exclusive_low=True)
+    l1: float = _bounded(0.0, 0, 1e9)
 
 
 @dataclass(frozen=True)

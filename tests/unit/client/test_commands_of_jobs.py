@@ -70,6 +70,13 @@ def test_options_that_are_wrong(api: FakeApi, run: Run, wrong: tuple[str, str]) 
     assert not api.calls["CreateJob"]
 
 
+def test_get_says_how_much_rows_count(api: FakeApi, run: Run) -> None:
+    assert "weights" not in facts(run("jobs", "get", JOB_ID))
+    api.job.weight_column = "w"
+    api.job.class_weights.update({"tulip": 0.5, "rose": 2})
+    assert facts(run("jobs", "get", JOB_ID))["weights"] == "rows by 'w', classes rose=2 tulip=0.5"
+
+
 def test_resume_says_where_it_goes_on(api: FakeApi, run: Run) -> None:
     assert f"{JOB_ID} is QUEUED; it goes on from the start." in run("jobs", "resume", JOB_ID).stdout
     api.job.checkpoints.extend(CHECKPOINTS)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -85,3 +87,12 @@ def test_progress_runs_through_both_parts() -> None:
     assert progress[5] == pytest.approx(0.8)
     assert progress[-1] == 1
     assert loop.steps == list(range(1, steps[-1] + 1))
+
+
+@pytest.mark.parametrize("loss", [blend._log_loss, blend._squared_loss])
+def test_a_row_that_weighs_three_counts_as_three(loss: Callable[..., float]) -> None:
+    random = np.random.default_rng(2)
+    judged, counts = random.uniform(0.05, 1, (2, 40)), 1 + 2 * (np.arange(40) % 4 == 0)
+    weighed = [loss(one, counts * (40 / counts.sum())) for one in judged]
+    expected = [loss(np.repeat(one, counts)) for one in judged]
+    assert np.diff(weighed) == pytest.approx(np.diff(expected) * 40 / counts.sum())

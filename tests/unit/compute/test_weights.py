@@ -28,6 +28,7 @@ from services.training.compute.table import Categories, Column, as_table, take
 from services.training.compute.trainer import Fitted, NullLoop, Problem, fit
 from services.training.compute.weights import without_weightless
 from services.training.domain.hyperparameters import (
+    Blend,
     BoostedTrees,
     Hyperparameters,
     KMeans,
@@ -40,7 +41,7 @@ from tests.unit.compute.tables import Recorder, text
 NUMPY = open_backend("numpy")
 MLP = Mlp(hidden_sizes=(12,), max_epochs=5, batch_size=32, ensemble_size=2, dropout=0.0)
 TREES = BoostedTrees(n_estimators=20, learning_rate=0.3)
-EVERY = (Linear(), Linear(l1=9.0), Logistic(), KMeans(clusters=3), MLP, TREES)
+EVERY = (Linear(), Linear(l1=9.0), Logistic(), KMeans(clusters=3), MLP, TREES, Blend(MLP, TREES))
 
 
 def samples(classes: int, rows: int = 400, seed: int = 0) -> Samples:
@@ -354,6 +355,7 @@ def test_class_weights_move_predictions_and_no_metrics(params: Hyperparameters) 
         ({"w": np.nan}, r"'w' is missing in row 137"),
         ({"w": np.inf}, r"'w' is inf in row 137"),
         ({"w": 1e31}, r"'w' is 1e\+31 in row 137"),
+        ({"w": 1e-31}, r"'w' is 1e-31 in row 137"),
     ],
 )
 def test_what_is_no_weight_is_refused_with_its_row(
