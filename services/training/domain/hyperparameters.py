@@ -139,14 +139,15 @@ class Mlp(_Hyperparameters):
 
     def settled(self, task: str, rows: int) -> Mlp:
         rate = self.learning_rate or _MLP_RATES[self.architecture, task]
-        epochs = self.max_epochs or max(
-            _FEWEST_EPOCHS, min(_EPOCHS, _EPOCHS * _ROWS_OF_ALL_EPOCHS // max(rows, 1))
-        )
+        most = _EPOCHS_OF_TAB_M if self.architecture == "tab_m" else _EPOCHS
+        epochs = self.max_epochs or max(_FEWEST_EPOCHS, min(most, _ROWS_OF_ALL_EPOCHS // max(rows, 1)))
         return replace(self, learning_rate=rate, max_epochs=epochs)
 
 
 # Beyond so many rows there are fewer epochs, so that a network reads about as many rows in all.
-_EPOCHS, _FEWEST_EPOCHS, _ROWS_OF_ALL_EPOCHS = 256, 10, 50_000
+_EPOCHS, _FEWEST_EPOCHS, _ROWS_OF_ALL_EPOCHS = 256, 10, 256 * 50_000
+# The learning rate of `tab_m` does not fall: patience ends a run, on small tables after some hundred epochs.
+_EPOCHS_OF_TAB_M = 1000
 # Units of all rows of a step, all members and all layers; twice as many numbers are kept, 8 GiB.
 _MOST_OF_A_STEP = 1 << 30
 # What `tab_m` has for what is not given.

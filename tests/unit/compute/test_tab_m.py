@@ -190,7 +190,9 @@ def test_candidates_are_refused() -> None:
 def test_what_is_not_given_is_tab_ms_own() -> None:
     chosen = asked(Mlp, {"architecture": "tab_m", "dropout": 0.3})
     assert (chosen.ensemble_size, chosen.weight_decay, chosen.dropout) == (32, 0.0, 0.3)
-    assert chosen.settled("regression", 100).learning_rate == 2e-3
+    settled = chosen.settled("regression", 100)
+    assert (settled.learning_rate, settled.max_epochs) == (2e-3, 1000)
+    assert chosen.settled("regression", 50_000).max_epochs == Mlp().settled("regression", 50_000).max_epochs
     assert asked(Mlp, {"architecture": "plain"}) == Mlp(architecture="plain")
 
 

@@ -260,7 +260,9 @@ class Mlp(_message.Message):
     ARCHITECTURE_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
     max_epochs: _builtins.int
-    """Most passes over the training data, in 1 to 100,000. Default 256, and beyond 50,000 rows as many fewer, but 10."""
+    """Most passes over the training data, in 1 to 100,000. Default 256, and beyond 50,000 rows as many fewer, but 10;
+    with TAB_M 1,000, and beyond 12,800 rows as many fewer.
+    """
     batch_size: _builtins.int
     """Rows in a step, in 1 to 1,048,576. Default 256."""
     learning_rate: _builtins.float
