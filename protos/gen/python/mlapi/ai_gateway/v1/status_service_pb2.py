@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(mlapi/ai_gateway/v1/status_service.proto\x12\x13mlapi.ai_gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"K\n\x11GetStatusResponse\x12\x36\n\tproviders\x18\x01 \x03(\x0b\x32#.mlapi.ai_gateway.v1.ProviderStatus\"\xbc\x01\n\x0eProviderStatus\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x12\n\nconfigured\x18\x02 \x01(\x08\x12\x11\n\treachable\x18\x03 \x01(\x08\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x1c\n\x0flatency_seconds\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12.\n\ncheck_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x12\n\x10_latency_seconds2\x82\x01\n\rStatusService\x12q\n\tGetStatus\x12%.mlapi.ai_gateway.v1.GetStatusRequest\x1a&.mlapi.ai_gateway.v1.GetStatusResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/ai/statusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(mlapi/ai_gateway/v1/status_service.proto\x12\x13mlapi.ai_gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"K\n\x11GetStatusResponse\x12\x36\n\tproviders\x18\x01 \x03(\x0b\x32#.mlapi.ai_gateway.v1.ProviderStatus\"\xa0\x02\n\x0eProviderStatus\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x12\n\nconfigured\x18\x02 \x01(\x08\x12\x11\n\treachable\x18\x03 \x01(\x08\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x1c\n\x0flatency_seconds\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12.\n\ncheck_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63ircuit\x18\x07 \x01(\t\x12\"\n\x15\x66irst_content_seconds\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x0bmodel_count\x18\t \x01(\x05\x42\x12\n\x10_latency_secondsB\x18\n\x16_first_content_seconds2\x82\x01\n\rStatusService\x12q\n\tGetStatus\x12%.mlapi.ai_gateway.v1.GetStatusRequest\x1a&.mlapi.ai_gateway.v1.GetStatusResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/ai/statusb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,7 +40,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSRESPONSE']._serialized_start=148
   _globals['_GETSTATUSRESPONSE']._serialized_end=223
   _globals['_PROVIDERSTATUS']._serialized_start=226
-  _globals['_PROVIDERSTATUS']._serialized_end=414
-  _globals['_STATUSSERVICE']._serialized_start=417
-  _globals['_STATUSSERVICE']._serialized_end=547
+  _globals['_PROVIDERSTATUS']._serialized_end=514
+  _globals['_STATUSSERVICE']._serialized_start=517
+  _globals['_STATUSSERVICE']._serialized_end=647
 # @@protoc_insertion_point(module_scope)

@@ -72,6 +72,9 @@ class ProviderStatus(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     LATENCY_SECONDS_FIELD_NUMBER: _builtins.int
     CHECK_TIME_FIELD_NUMBER: _builtins.int
+    CIRCUIT_FIELD_NUMBER: _builtins.int
+    FIRST_CONTENT_SECONDS_FIELD_NUMBER: _builtins.int
+    MODEL_COUNT_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Name, for example `openai`."""
     configured: _builtins.bool
@@ -82,6 +85,14 @@ class ProviderStatus(_message.Message):
     """What went wrong when last asked, or what the provider is; never a key."""
     latency_seconds: _builtins.float
     """Seconds that the last answer took; absent when it was not asked."""
+    circuit: _builtins.str
+    """`closed` when calls go through, `open` when it failed again and again and is left alone, `half_open` when
+    one call may try. Of its models and keys the worst, as it is now. Empty when none was used.
+    """
+    first_content_seconds: _builtins.float
+    """Seconds that its models take to their first content, about; absent when none was used."""
+    model_count: _builtins.int
+    """How many of its models can be named, with a price."""
     @_builtins.property
     def check_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last asked; absent when it was not."""
@@ -95,13 +106,21 @@ class ProviderStatus(_message.Message):
         message: _builtins.str = ...,
         latency_seconds: _builtins.float | None = ...,
         check_time: _timestamp_pb2.Timestamp | None = ...,
+        circuit: _builtins.str = ...,
+        first_content_seconds: _builtins.float | None = ...,
+        model_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_latency_seconds", b"_latency_seconds", "check_time", b"check_time", "latency_seconds", b"latency_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_content_seconds", b"_first_content_seconds", "_latency_seconds", b"_latency_seconds", "check_time", b"check_time", "first_content_seconds", b"first_content_seconds", "latency_seconds", b"latency_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_latency_seconds", b"_latency_seconds", "check_time", b"check_time", "configured", b"configured", "latency_seconds", b"latency_seconds", "message", b"message", "provider", b"provider", "reachable", b"reachable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_content_seconds", b"_first_content_seconds", "_latency_seconds", b"_latency_seconds", "check_time", b"check_time", "circuit", b"circuit", "configured", b"configured", "first_content_seconds", b"first_content_seconds", "latency_seconds", b"latency_seconds", "message", b"message", "model_count", b"model_count", "provider", b"provider", "reachable", b"reachable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__first_content_seconds: _TypeAlias = _typing.Literal["first_content_seconds"]  # noqa: Y015
+    _WhichOneofArgType__first_content_seconds: _TypeAlias = _typing.Literal["_first_content_seconds", b"_first_content_seconds"]  # noqa: Y015
     _WhichOneofReturnType__latency_seconds: _TypeAlias = _typing.Literal["latency_seconds"]  # noqa: Y015
     _WhichOneofArgType__latency_seconds: _TypeAlias = _typing.Literal["_latency_seconds", b"_latency_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_content_seconds) -> _WhichOneofReturnType__first_content_seconds | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_seconds) -> _WhichOneofReturnType__latency_seconds | None: ...
 
 Global___ProviderStatus: _TypeAlias = ProviderStatus  # noqa: Y015

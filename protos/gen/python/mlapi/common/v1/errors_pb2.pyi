@@ -42,6 +42,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The upload does not exist: it was completed, deleted or left alone for too long. NOT_FOUND."""
     DATASET_VERSION_NOT_FOUND: _ErrorReason.ValueType  # 15
     """The dataset has no such version. NOT_FOUND."""
+    BATCH_NOT_FOUND: _ErrorReason.ValueType  # 16
+    """The batch of AI requests does not exist. NOT_FOUND."""
     ROUTE_NOT_FOUND: _ErrorReason.ValueType  # 13
     """The REST path is not one of this API's, or not for this HTTP method. NOT_FOUND."""
     ALREADY_EXISTS: _ErrorReason.ValueType  # 20
@@ -68,6 +70,30 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The model tells clusters, reads too many columns or is of an earlier release, so that it was never
     measured what its columns are worth. FAILED_PRECONDITION.
     """
+    MODEL_UNPRICED: _ErrorReason.ValueType  # 70
+    """Nobody knows what the AI model costs, so that no budget could hold. FAILED_PRECONDITION."""
+    PROVIDER_NOT_CONFIGURED: _ErrorReason.ValueType  # 71
+    """None of the vendors that could answer has a key. FAILED_PRECONDITION."""
+    BUDGET_EXCEEDED: _ErrorReason.ValueType  # 72
+    """The call could cost more than a budget has left; `RetryInfo` says when the next period begins.
+    RESOURCE_EXHAUSTED.
+    """
+    PROVIDER_RATE_LIMITED: _ErrorReason.ValueType  # 73
+    """The vendor's own limit is used up, and that of every other target. RESOURCE_EXHAUSTED."""
+    PROVIDER_UNAVAILABLE: _ErrorReason.ValueType  # 74
+    """No target answered; the message says what the last one said. UNAVAILABLE."""
+    PROVIDER_TIMEOUT: _ErrorReason.ValueType  # 75
+    """No target answered in time. DEADLINE_EXCEEDED."""
+    PROVIDER_REFUSED: _ErrorReason.ValueType  # 76
+    """The vendor will not have this request. INVALID_ARGUMENT."""
+    CIRCUIT_OPEN: _ErrorReason.ValueType  # 77
+    """All targets have failed again and again, and are left alone for a while. UNAVAILABLE."""
+    BATCH_UNSUPPORTED: _ErrorReason.ValueType  # 90
+    """The vendor of the model takes no batches, or none from here. FAILED_PRECONDITION."""
+    BATCH_NOT_FINISHED: _ErrorReason.ValueType  # 91
+    """The batch has not ended, so there are no results yet. FAILED_PRECONDITION."""
+    BATCH_FINISHED: _ErrorReason.ValueType  # 92
+    """The batch has ended, so it cannot be cancelled. FAILED_PRECONDITION."""
     BODY_TOO_LARGE: _ErrorReason.ValueType  # 40
     """The request body is larger than the limit. INVALID_ARGUMENT over REST (HTTP 413), RESOURCE_EXHAUSTED over gRPC."""
     RATE_LIMITED: _ErrorReason.ValueType  # 41
@@ -130,6 +156,8 @@ UPLOAD_NOT_FOUND: ErrorReason.ValueType  # 14
 """The upload does not exist: it was completed, deleted or left alone for too long. NOT_FOUND."""
 DATASET_VERSION_NOT_FOUND: ErrorReason.ValueType  # 15
 """The dataset has no such version. NOT_FOUND."""
+BATCH_NOT_FOUND: ErrorReason.ValueType  # 16
+"""The batch of AI requests does not exist. NOT_FOUND."""
 ROUTE_NOT_FOUND: ErrorReason.ValueType  # 13
 """The REST path is not one of this API's, or not for this HTTP method. NOT_FOUND."""
 ALREADY_EXISTS: ErrorReason.ValueType  # 20
@@ -156,6 +184,30 @@ MODEL_NOT_EXPLAINED: ErrorReason.ValueType  # 38
 """The model tells clusters, reads too many columns or is of an earlier release, so that it was never
 measured what its columns are worth. FAILED_PRECONDITION.
 """
+MODEL_UNPRICED: ErrorReason.ValueType  # 70
+"""Nobody knows what the AI model costs, so that no budget could hold. FAILED_PRECONDITION."""
+PROVIDER_NOT_CONFIGURED: ErrorReason.ValueType  # 71
+"""None of the vendors that could answer has a key. FAILED_PRECONDITION."""
+BUDGET_EXCEEDED: ErrorReason.ValueType  # 72
+"""The call could cost more than a budget has left; `RetryInfo` says when the next period begins.
+RESOURCE_EXHAUSTED.
+"""
+PROVIDER_RATE_LIMITED: ErrorReason.ValueType  # 73
+"""The vendor's own limit is used up, and that of every other target. RESOURCE_EXHAUSTED."""
+PROVIDER_UNAVAILABLE: ErrorReason.ValueType  # 74
+"""No target answered; the message says what the last one said. UNAVAILABLE."""
+PROVIDER_TIMEOUT: ErrorReason.ValueType  # 75
+"""No target answered in time. DEADLINE_EXCEEDED."""
+PROVIDER_REFUSED: ErrorReason.ValueType  # 76
+"""The vendor will not have this request. INVALID_ARGUMENT."""
+CIRCUIT_OPEN: ErrorReason.ValueType  # 77
+"""All targets have failed again and again, and are left alone for a while. UNAVAILABLE."""
+BATCH_UNSUPPORTED: ErrorReason.ValueType  # 90
+"""The vendor of the model takes no batches, or none from here. FAILED_PRECONDITION."""
+BATCH_NOT_FINISHED: ErrorReason.ValueType  # 91
+"""The batch has not ended, so there are no results yet. FAILED_PRECONDITION."""
+BATCH_FINISHED: ErrorReason.ValueType  # 92
+"""The batch has ended, so it cannot be cancelled. FAILED_PRECONDITION."""
 BODY_TOO_LARGE: ErrorReason.ValueType  # 40
 """The request body is larger than the limit. INVALID_ARGUMENT over REST (HTTP 413), RESOURCE_EXHAUSTED over gRPC."""
 RATE_LIMITED: ErrorReason.ValueType  # 41
