@@ -43,11 +43,12 @@ class Database:
     and ResourceExhausted when its disk is full.
     """
 
-    def __init__(self, url: str, busy_timeout: float = BUSY_TIMEOUT) -> None:
+    def __init__(self, url: str, busy_timeout: float = BUSY_TIMEOUT, *, lazy: bool = False) -> None:
+        """lazy: what is committed to SQLite outlives any process, but a power cut only after `sync`."""
         self.url = url
         parsed = make_url(url)
         self.embedded = parsed.get_backend_name() not in _POSTGRES
-        self._engine = _engine(parsed, busy_timeout)
+        self._engine = _engine(parsed, busy_timeout, lazy)
         self._busy_timeout = busy_timeout
         self._turns = Turns(_side_file(parsed))
         self._thread = local()
@@ -95,16 +96,24 @@ class Database:
     @contextmanager
     def _exclusive(self) -> Iterator[Connection]:
         """A transaction on the one connection that writes; has to be this thread's turn."""
-        connection = self._writer = self._writer or self._engine.connect()
+        connection = self._writer = self._writer or self._new_writer()
+        # In the driver's own words, for SQLAlchemy takes as long to say them as three small statements do.
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
         # Taking the write lock at once is what keeps "database is locked" from callers: a transaction that
         # began as a reader cannot wait for the lock.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        driver.execute("BEGIN IMMEDIATE")
         try:
             yield connection
-            connection.exec_driver_sql("COMMIT")
+            driver.execute("COMMIT")
         except BaseException:
             self._undo(connection)
             raise
+
+    def _new_writer(self) -> Connection:
+        connection = self._engine.connect()
+        connection.begin()  # in SQLAlchemy's eyes only: nobody else is to begin or end transactions
+        return connection
 
     def _undo(self, connection: Connection) -> None:
         # When the disk is full SQLite has done it by itself, and would complain.
@@ -121,6 +130,12 @@ class Database:
         with self.read() as connection:
             connection.exec_driver_sql("SELECT 1")
 
+    def sync(self) -> None:
+        """Brings to the disk what was committed so far, if it is not there yet. Holds no writer up."""
+        if self.embedded:
+            with self.read() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
     def close(self) -> None:
         """Closes every connection. No thread may be reading or writing."""
         for connection in (*self._kept, *([self._writer] if self._writer else [])):
@@ -128,7 +143,7 @@ class Database:
         self._engine.dispose()
 
 
-def _engine(url: URL, busy_timeout: float) -> Engine:
+def _engine(url: URL, busy_timeout: float, lazy: bool) -> Engine:
     # JSON has no way to write what is not finite, so it becomes a text, which reads back as a number.
     json: dict[str, Any] = {
         "json_serializer": lambda value: to_json(value, inf_nan_mode="strings").decode(),
@@ -147,7 +162,9 @@ def _engine(url: URL, busy_timeout: float) -> Engine:
         for pragma in (
             f"busy_timeout={round(busy_timeout * 1000)}",
             "journal_mode=WAL",
-            "synchronous=FULL",
+            f"synchronous={'NORMAL' if lazy else 'FULL'}",
+            # Pages. Who calls `sync` leaves little for a writer to copy, so let that be rare.
+            f"wal_autocheckpoint={4000 if lazy else 1000}",
             "foreign_keys=ON",
         ):
             connection.execute(f"PRAGMA {pragma}")

@@ -11,21 +11,30 @@ import inspect
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 from opentelemetry import trace
 
+from services.chassis.auth import Door
+from services.chassis.callers import CALLER
 from services.chassis.errors import AppError, DeadlineExceeded, Internal, Unimplemented
 from services.chassis.json_body import RequestReader
 from services.chassis.logs import REQUEST_ID, TRACE_ID
+from services.chassis.patience import Patience
 from services.chassis.status import to_status, trailers
 from services.chassis.telemetry import RequestMetrics, Tracing, trace_id
 
 log = logging.getLogger("call")
 Result = TypeVar("Result")
 Handler = Any  # grpc.RpcMethodHandler, whose fields grpc does not type
+# Answers a caller who is not let in, for a method whose errors have a form of their own. The handler is not
+# called: one that forgot to ask would be open.
+Refusal: TypeAlias = Callable[[AppError, Any], Awaitable[Any]]
+# Nothing is done there, so that nobody need be known.
+UNKNOWN = "unknown"
 # Time kept back from the deadline to say DEADLINE_EXCEEDED with its details: gRPC itself says it without any.
 DEADLINE_MARGIN = 0.1
 # A label takes no other values, whatever callers send.
@@ -35,12 +44,24 @@ READS = ("Get", "List", "Check")
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps every handler of a server; see the module."""
+    """Wraps every handler of a server; see the module.
 
-    def __init__(self, reader: RequestReader, metrics: RequestMetrics, tracing: Tracing) -> None:
+    door: who may call; everyone without one. refusals: `/package.Service/Method` → how it refuses a caller.
+    """
+
+    def __init__(
+        self,
+        reader: RequestReader,
+        metrics: RequestMetrics,
+        tracing: Tracing,
+        door: Door | None = None,
+        refusals: Mapping[str, Refusal] | None = None,
+    ) -> None:
         self._reader = reader
         self._metrics = metrics
         self._tracing = tracing
+        self._door = door
+        self._refusals = refusals or {}
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -51,7 +72,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if method not in self._wrapped:
             handler = await continuation(details)
             if handler is None:  # not kept: callers choose the name
-                return grpc.unary_unary_rpc_method_handler(self._unary("unknown", _unknown_method(method)))
+                return grpc.unary_unary_rpc_method_handler(self._unary(UNKNOWN, _unknown_method(method)))
             self._wrapped[method] = self._wrap(method, handler)
         return self._wrapped[method]
 
@@ -77,6 +98,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def answer(request: Any, context: Any) -> Any:
             call = _Call(self, method, context)
             try:
+                if (refusal := await self._refused(call, context)) is not None:
+                    return refusal
                 self._read(request, call)
                 response = await call.in_time(
                     asyncio.to_thread(behavior, request, context) if blocking else behavior(request, context)
@@ -93,16 +116,36 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def answer(request: Any, context: Any) -> AsyncIterator[Any]:
             call = _Call(self, method, context)
             try:
+                if (refusal := await self._refused(call, context)) is not None:
+                    yield refusal
+                    return
                 self._read(request, call)
-                responses = aiter(behavior(request, context))
-                while (response := await call.in_time(anext(responses, None))) is not None:
-                    yield response
+                # Left to the garbage collector, the work behind it would go on for a while.
+                async with aclosing(behavior(request, context)) as responses:
+                    while (response := await call.in_time(anext(responses, None))) is not None:
+                        yield response
             except BaseException as error:
                 await call.fail(error)
                 raise
             call.end("OK")
 
         return answer
+
+    async def _refused(self, call: _Call, context: Any) -> Any:
+        """The answer that turns the caller away, in the method's own form; None when the caller may go on.
+
+        Raises Unauthenticated and PermissionDenied where the method has no such form.
+        """
+        try:
+            if self._door and call.method != UNKNOWN:
+                CALLER.set(self._door.admit(call.method, call.metadata))
+            return None
+        except AppError as error:
+            if (refuse := self._refusals.get(call.method)) is None:
+                raise
+            answer = await refuse(error, context)
+            call.end(error.code, error.message)
+            return answer
 
     def _read(self, request: Any, call: _Call) -> None:
         if hasattr(request, "DESCRIPTOR"):  # a stream of requests is read by its handler
@@ -117,6 +160,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._tracing.end(call.span, code, message)
         if log.isEnabledFor(level):
             fields = {"method": call.method, "code": code, "seconds": round(seconds, 6)}
+            if caller := CALLER.get():
+                fields |= {"tenant": caller.tenant, "key": caller.key}
             log.log(level, message or "answered", extra={"fields": fields})
 
     def start_span(self, call: _Call) -> trace.Span | None:
@@ -135,24 +180,31 @@ class _Call:
         self.request_id = self.metadata.get("x-request-id", "")[:128] or str(uuid.uuid4())
         self._interceptor = interceptor
         self._context = context
+        self._patience = Patience(self._deadline())
         REQUEST_ID.set(self.request_id)
         TRACE_ID.set(trace_id(self.span, self.metadata))
 
     async def in_time(self, work: Awaitable[Result]) -> Result:
         """What `work` gives; raises DeadlineExceeded when the caller's deadline, less the margin, comes."""
-        left = self._context.time_remaining()
-        seconds = None if left is None else max(left - min(DEADLINE_MARGIN, left / 10), 0)
         try:
-            async with asyncio.timeout(seconds) as limit:
-                return await work
+            return await self._patience.wait(work)
         except TimeoutError:
-            if not limit.expired():  # a time limit of the handler's own
+            if not self._patience.ended:  # a time limit of the handler's own
                 raise
             message = "The deadline passed before the answer was ready."
             raise DeadlineExceeded("DEADLINE_EXCEEDED", message) from None
 
+    def _deadline(self) -> float | None:
+        """Once for each call: a stream that took a tenth of what was left at each of its messages would have
+        no margin in the end."""
+        left: float | None = self._context.time_remaining()
+        if left is None:
+            return None
+        return asyncio.get_running_loop().time() + max(left - min(DEADLINE_MARGIN, left / 10), 0)
+
     def end(self, code: str, message: str = "") -> None:
         """Closes the books on the call."""
+        self._patience.close()
         # That a read went well is no news: the edge's access log has it, and a line costs a third of it.
         quiet = code == "OK" and self.method.rpartition("/")[2].startswith(READS)
         level = logging.DEBUG if quiet else logging.INFO

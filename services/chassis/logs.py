@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from services.chassis.redaction import redacted
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 TRACE_ID: ContextVar[str] = ContextVar("trace_id", default="")
@@ -31,12 +35,49 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         for name, variable in (("request_id", REQUEST_ID), ("trace_id", TRACE_ID)):
-            if value := variable.get():
-                line[name] = value
+            if value := variable.get():  # the first is what the caller says it is
+                line[name] = redacted(value)
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = record.exc_text or self.formatException(record.exc_info)
         return _encode(line)
+
+
+class Redacting(logging.Filter):
+    """Takes e-mail addresses, cards and keys out of a record's message, fields and exception."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always true: nothing is left out."""
+        if hasattr(record, "redacted"):  # by another handler
+            return True
+        record.redacted = True
+        record.msg, record.args = redacted(record.getMessage()), None
+        if fields := getattr(record, "fields", None):
+            record.fields = {name: _redacted(value) for name, value in fields.items()}
+        if record.exc_info:
+            record.exc_text = redacted(_exceptions.formatException(record.exc_info))
+        return True
+
+
+_exceptions = logging.Formatter()
+
+
+def _redacted(value: Any) -> Any:
+    """Of any value that JSON has, or that is written as text."""
+    if isinstance(value, bool | float | None):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 10**12 else _number(value)
+    if isinstance(value, Mapping):
+        return {name: _redacted(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted(one) for one in value]
+    return redacted(str(value))
+
+
+def _number(value: int) -> int | str:
+    text = redacted(str(value))
+    return value if text == str(value) else text
 
 
 def configure(service: str, level: str, file: Path | None) -> None:
@@ -47,6 +88,9 @@ def configure(service: str, level: str, file: Path | None) -> None:
         handlers.append(logging.FileHandler(file))
     for handler in handlers:
         handler.setFormatter(JsonFormatter(service))
+        handler.addFilter(Redacting())
     logging.basicConfig(level=level, handlers=handlers, force=True)
-    # A record need not know its thread, process or task: looking them up costs more than writing the line.
+    # A record need not know its thread, process, task or place in the code: looking them up costs more than
+    # writing the line.
+    logging._srcfile = None  # as Python's manual advises
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -19,9 +20,11 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, start_http_server
 
 from services.chassis import logs
+from services.chassis.auth import Door
 from services.chassis.health import HealthServicer
-from services.chassis.interceptors import CallInterceptor
+from services.chassis.interceptors import CallInterceptor, Refusal
 from services.chassis.json_body import RequestReader
+from services.chassis.key_file import KeyFile
 from services.chassis.settings import ServiceSettings
 from services.chassis.telemetry import RequestMetrics, Tracing
 
@@ -38,6 +41,9 @@ HANDLER_THREADS = 64
 # A collector that is down may not hold the end: Kubernetes kills 30 s after SIGTERM.
 LAST_SPANS_SECONDS = 2.0
 
+# Objects made and not freed, then collections of each younger generation, before the garbage is collected.
+COLLECTED_AFTER = (10_000, 20, 50)
+
 # A stream's sender may be this far ahead of its handler. Left to itself gRPC widens the window to what the
 # wire could carry, tens of MB on loopback, and a slow disk then fills memory.
 BOUNDED_STREAMS = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 4 * 1024 * 1024)]
@@ -45,11 +51,15 @@ BOUNDED_STREAMS = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 4
 
 @dataclass(frozen=True)
 class Registration:
-    """A servicer, and the generated function that adds it to a server."""
+    """A servicer, and the generated function that adds it to a server.
+
+    refusals: how methods answer callers who are not let in, of those that do not answer with a status.
+    """
 
     name: str  # full name of the gRPC service
     add: Callable[[Any, Any], None]
     servicer: Any
+    refusals: Mapping[str, Refusal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,11 @@ async def serve(settings: ServiceSettings, served: Served) -> None:
     """Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once."""
     tracing = Tracing(served.name, settings.otel_exporter_otlp_endpoint)
     interceptor = CallInterceptor(
-        RequestReader(settings.max_json_bytes), RequestMetrics(served.registry), tracing
+        RequestReader(settings.max_json_bytes),
+        RequestMetrics(served.registry),
+        tracing,
+        Door(KeyFile(settings.api_keys_file)) if settings.api_keys_file else None,
+        _refusals(served),
     )
     options = [
         # Two servers on one port would share its calls in silence.
@@ -89,6 +103,7 @@ async def serve(settings: ServiceSettings, served: Served) -> None:
     async with served.background:
         await server.start()
         log.info("serving", extra={"fields": {"grpc_port": port, "metrics_port": metrics.server_port}})
+        _collect_less()
         await served.draining.wait()
         log.info("draining")
         await server.stop(settings.drain_timeout)
@@ -114,6 +129,15 @@ def run(name: str, settings: ServiceSettings, build: Callable[[], Served]) -> No
     uvloop.run(main())
 
 
+def _collect_less() -> None:
+    """What was imported and built stays: no collection need look at it, and a full one of it all is a pause
+    of every call. What a call leaves behind, reference counts free; cycles can wait for some thousand calls.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)
+
+
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[str]:
     """The address to listen on; ends the process with one clear line when it cannot be had."""
@@ -122,6 +146,14 @@ def _listening(host: str, port: int) -> Iterator[str]:
         yield address
     except (OSError, RuntimeError) as error:
         raise SystemExit(f"cannot listen on {address}: {error}") from None
+
+
+def _refusals(served: Served) -> dict[str, Refusal]:
+    return {
+        f"/{registration.name}/{method}": refusal
+        for registration in served.registrations
+        for method, refusal in registration.refusals.items()
+    }
 
 
 def _register(server: grpc.aio.Server, served: Served) -> None:

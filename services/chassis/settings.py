@@ -10,6 +10,8 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.chassis import key_file
+
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]  # 0: any that is free
 Loaded = TypeVar("Loaded", bound=BaseSettings)
 Value = TypeVar("Value")
@@ -23,13 +25,15 @@ class ServiceSettings(BaseSettings):
         frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
     )
 
+    auth_mode: Literal["off", "keys"] = "off"  # before the addresses, which it opens
+    # API keys of callers, see key_file.py; read again when it changes.
+    api_keys_file: Path | None = Field(None, validate_default=True)
     host: str = "127.0.0.1"  # where the edge listens
     bind_host: str = "127.0.0.1"  # where this process listens
     data_dir: Path = Path(".data")
     database_url: str = ""  # SQLite under data_dir when empty
     request_timeout: float = Field(300.0, gt=0)  # seconds
     drain_timeout: float = Field(25.0, ge=0)  # seconds that calls in flight get after SIGTERM
-    auth_mode: Literal["off", "keys"] = "off"
     rate_limit_enabled: bool = False
     redis_url: str = ""
     artifacts_url: str = ""
@@ -41,15 +45,28 @@ class ServiceSettings(BaseSettings):
 
     # Field by field, not over the whole: pydantic looks at the whole only when every field is right, and so
     # would keep these errors back until the others are mended.
+    @field_validator("api_keys_file")
+    @classmethod
+    def _keys(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        """Refuses keys that nobody asks for, and asking for keys that nobody has."""
+        match info.data.get("auth_mode"), path:
+            case "keys", None:
+                raise ValueError("AUTH_MODE=keys needs it")
+            case "off", Path():
+                raise ValueError("AUTH_MODE=off would ignore it; set AUTH_MODE=keys")
+            case _, Path() as given:
+                key_file.read(given)
+        return path
+
     @field_validator("host", "bind_host")
     @classmethod
-    def _closed(cls, address: str) -> str:
+    def _closed(cls, address: str, info: ValidationInfo) -> str:
         """Refuses what would be open to everyone."""
-        if not is_loopback(address):
+        if info.data.get("auth_mode") == "off" and not is_loopback(address):
             raise ValueError(f"AUTH_MODE=off would open {address} to everyone")
         return address
 
-    @field_validator("auth_mode", "rate_limit_enabled", "redis_url", "artifacts_url", "ray_address")
+    @field_validator("artifacts_url", "ray_address")
     @classmethod
     def _real(cls, value: Value, info: ValidationInfo) -> Value:
         """Refuses what would be a promise that nobody keeps."""

@@ -14,6 +14,9 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from services.chassis.redaction import redacted
+from services.chassis.traced import CALL, Traced
+
 VERSION = "1.0.0"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _TRACEPARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -52,19 +55,24 @@ class Tracing:
         self._propagator = TraceContextTextMapPropagator()
 
     def start(self, endpoint: str, metadata: Mapping[str, str]) -> Span | None:
-        """A span for a call to `/package.Service/Method`, child of the caller's `traceparent`."""
+        """A span for a call to `/package.Service/Method`, child of the caller's `traceparent`.
+
+        From here on code below the handler finds it in `traced`.
+        """
         if self._tracer is None:
             return None
         context = self._propagator.extract(metadata)
         service, _, method = endpoint.lstrip("/").partition("/")
         attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
-        return self._tracer.start_span(endpoint, context, kind=SpanKind.SERVER, attributes=attributes)
+        span = self._tracer.start_span(endpoint, context, kind=SpanKind.SERVER, attributes=attributes)
+        CALL.set(Traced(self._tracer, span))
+        return span
 
     def end(self, span: Span, code: str, message: str) -> None:
         """Ends `span` with the call's gRPC code."""
         span.set_attribute("rpc.response.status_code", code)
         if code in _SERVER_ERRORS:
-            span.set_status(Status(StatusCode.ERROR, message))
+            span.set_status(Status(StatusCode.ERROR, redacted(message)))
         span.end()
 
     def close(self) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pydantic
 import pytest
 
 from services.chassis.settings import ServiceSettings, load
-from services.training.settings import TrainingSettings
+from services.training.settings import TrainingSettings, worker_environment
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +40,8 @@ def test_every_error_is_said_at_once(
     wrong = {
         "HOST": "0.0.0.0",
         "BIND_HOST": "example.com",
-        "AUTH_MODE": "keys",
-        "RATE_LIMIT_ENABLED": "true",
+        "API_KEYS_FILE": "/dev/null",
+        "ARTIFACTS_URL": "s3://bucket",
         "RAY_ADDRESS": "ray://head:10001",
         "REQUEST_TIMEOUT": "-1",
         "LOG_LEVEL": "LOUD",
@@ -99,3 +100,28 @@ def test_an_empty_database_url_means_a_file_of_the_service(monkeypatch: pytest.M
     assert url == f"sqlite:///{os.getcwd()}/some/where/training.db"
     monkeypatch.setenv("DATABASE_URL", "postgresql://db/one")
     assert load(ServiceSettings).database("training") == "postgresql://db/one"
+
+
+def test_with_keys_any_address_may_be_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text("[]")
+    given = {"AUTH_MODE": "keys", "API_KEYS_FILE": str(tmp_path / "keys.json")}
+    for name, value in {**given, "HOST": "0.0.0.0", "BIND_HOST": "::"}.items():
+        monkeypatch.setenv(name, value)
+    settings = load(ServiceSettings)
+    assert (settings.host, settings.bind_host) == ("0.0.0.0", "::")
+    # A worker listens nowhere: a file of keys that is being changed may not keep it from starting.
+    for name, value in worker_environment().items():
+        monkeypatch.setenv(name, value)
+    assert load(ServiceSettings).auth_mode == "off"
+
+
+@pytest.mark.parametrize("content", [None, "", "[", '[{"id": "short"}]'])
+def test_keys_have_to_be_there_from_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str | None
+) -> None:
+    monkeypatch.setenv("AUTH_MODE", "keys")
+    assert refusal(capsys).keys() == {"API_KEYS_FILE"}
+    if content is not None:
+        (tmp_path / "keys.json").write_text(content)
+    monkeypatch.setenv("API_KEYS_FILE", str(tmp_path / "keys.json"))
+    assert refusal(capsys).keys() == {"API_KEYS_FILE"}

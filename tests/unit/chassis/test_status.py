@@ -62,7 +62,9 @@ def test_the_table(error: AppError, code: int, kinds: set[type[Message]]) -> Non
 
 def test_the_table_has_every_class_of_the_family() -> None:
     def family(kind: type[AppError]) -> set[type[AppError]]:
-        return {kind}.union(*(family(child) for child in kind.__subclasses__()))
+        # What use cases derive from it says more, and becomes the same.
+        children = [child for child in kind.__subclasses__() if child.__module__ == errors.__name__]
+        return {kind}.union(*(family(child) for child in children))
 
     assert {type(error) for error, _, _ in TABLE} == family(AppError) - {AppError}
     assert all(kind.code in grpc.StatusCode.__members__ for kind in family(AppError))

@@ -1,0 +1,131 @@
+"""API keys of callers, read from a file that may change at any time.
+
+The file holds a JSON array of keys, or one key a line. Each has `id`, `sha256` (of the secret, in hex),
+`tenant`, `scopes` and, if wanted, `expires` (RFC 3339), `name` and `created`. `mlapi keys` writes it.
+
+Only hashes are there. A plain SHA-256 is enough for them: a secret of 192 random bits cannot be found by
+trying, which is what slow hashes of passwords are against, and a call would have to wait for one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from services.chassis.callers import NAME, Caller
+from services.chassis.scopes import Scope
+
+log = logging.getLogger("api_keys")
+# A file is looked at this often. A secret that Kubernetes mounts takes about a minute to change anyway.
+LOOK_SECONDS = 1.0
+_NEEDED = {"id": re.compile("[0-9a-z]{12}"), "sha256": re.compile("[0-9a-f]{64}"), "tenant": NAME}
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """caller: who shows it. digest: SHA-256 of the secret. expires: Unix time, or None."""
+
+    caller: Caller
+    digest: bytes
+    expires: float | None
+
+
+class KeyFile:
+    """The keys in a file, by id. A change counts within LOOK_SECONDS; a file that cannot be read, or is wrong
+    anywhere, leaves the keys that were in it in force. One event loop.
+
+    Raises ValueError when it cannot be read at the start.
+    """
+
+    def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._now = path, monotonic
+        self._seen = _stamp(path)
+        self._keys = read(path)
+        self._next_look = monotonic() + LOOK_SECONDS
+
+    def get(self, key_id: str) -> ApiKey | None:
+        """The key of this public id, whether it has expired or not."""
+        if self._now() >= self._next_look:
+            self._look()
+        return self._keys.get(key_id)
+
+    def _look(self) -> None:
+        self._next_look = self._now() + LOOK_SECONDS
+        seen = _stamp(self._path)
+        if seen == self._seen:
+            return
+        self._seen = seen  # before it is read: what is written meanwhile is looked at the next time
+        try:
+            self._keys = read(self._path)
+        except ValueError as error:
+            fields = {"file": str(self._path), "why": str(error)}
+            log.error("API keys cannot be read; the last ones stay in force", extra={"fields": fields})
+            return
+        log.info("API keys are read", extra={"fields": {"keys": len(self._keys)}})
+
+
+def read(path: Path) -> Mapping[str, ApiKey]:
+    """The keys by id; raises ValueError that says what is wrong, and repeats nothing of a key but its id."""
+    try:
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(error.strerror if isinstance(error, OSError) else "it is not text") from None
+    if not text:  # no keys are `[]`; this is a file that somebody is about to write
+        raise ValueError("it is empty")
+    keys = [_key(number, item) for number, item in enumerate(_items(text), 1)]
+    found = {key.caller.key: key for key in keys}
+    if len(found) < len(keys):
+        raise ValueError("two keys have the same id")
+    return found
+
+
+def _items(text: str) -> list[Any]:
+    try:
+        if text.startswith("["):
+            items: list[Any] = json.loads(text)
+            return items
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {error.lineno} is not JSON") from None
+
+
+def _key(number: int, item: Any) -> ApiKey:
+    if not isinstance(item, dict):
+        raise ValueError(f"key {number} is not an object")
+    for name, pattern in _NEEDED.items():
+        if not pattern.fullmatch(str(item.get(name, ""))):
+            raise ValueError(f"key {number}: {name} is missing or wrong")
+    try:
+        scopes = frozenset(Scope(scope) for scope in item.get("scopes", ()))
+    except (TypeError, ValueError):
+        raise ValueError(f"key {item['id']}: scopes are a list of {', '.join(Scope)}") from None
+    caller = Caller(item["tenant"], item["id"], scopes)
+    return ApiKey(caller, bytes.fromhex(item["sha256"]), _time(item))
+
+
+def _time(item: Mapping[str, Any]) -> float | None:
+    if (text := item.get("expires")) is None:
+        return None
+    try:
+        expires = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise ValueError(f"key {item['id']}: expires is not a time") from None
+    if expires.tzinfo is None:
+        raise ValueError(f"key {item['id']}: expires has no time zone")
+    return expires.timestamp()
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes when the file does; empty when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
