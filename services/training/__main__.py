@@ -16,7 +16,7 @@ from mlapi.training.v1 import (
 )
 from prometheus_client import CollectorRegistry
 
-from services.chassis import clock
+from services.chassis import callers, clock
 from services.chassis.database import Database
 from services.chassis.schema import migrate
 from services.chassis.server import Registration, Served, run
@@ -55,7 +55,7 @@ def build(settings: TrainingSettings) -> Served:
     url = settings.database("training")
     database = Database(url)
     migrate(url, Path(migrations.__path__[0]))
-    store = SqlStore(database)
+    store = SqlStore(database, callers.only)
     artifacts = DiskArtifacts(settings.data_dir)
     artifacts.clear_spools(STALE_SPOOL_SECONDS)
     executor = LocalExecutor(worker_command(), worker_environment(), settings.data_dir / "attempts")

@@ -18,6 +18,8 @@ from services.training.domain.job import Device
 # BLAS threads that spin against each other cost tenfold; a slot is one core's worth.
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
+# A worker listens nowhere and asks for no key. An empty variable is not set.
+UNREACHABLE = dict.fromkeys(("HOST", "BIND_HOST", "AUTH_MODE", "API_KEYS_FILE"), "")
 LEAST_MEMORY_BYTES = 256 << 20
 
 
@@ -71,4 +73,4 @@ def worker_environment() -> dict[str, str]:
 
     Arrow's own allocator sets a gigabyte aside, which would count against `training_memory_bytes`.
     """
-    return {**os.environ, **ONE_THREAD, "ARROW_DEFAULT_MEMORY_POOL": "system"}
+    return {**os.environ, **ONE_THREAD, **UNREACHABLE, "ARROW_DEFAULT_MEMORY_POOL": "system"}

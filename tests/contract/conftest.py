@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,6 +10,9 @@ from services.chassis.database import Database
 from services.training.adapters.store_sql import SqlStore
 from tests.contract.postgres import Postgres
 from tests.unit.training.samples import sqlite_url
+
+if TYPE_CHECKING:
+    from tests.contract.vendors import Vendors
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -29,3 +33,25 @@ def store(url: str) -> Iterator[SqlStore]:
     database = Database(url)
     yield SqlStore(database)
     database.close()
+
+
+@pytest.fixture(scope="session")
+def fakes() -> Iterator[Vendors]:
+    import httpx  # noqa: PLC0415 (most tests do without)
+
+    from services.ai_gateway.fakes.app import Fake  # noqa: PLC0415
+    from services.ai_gateway.fakes.serving import serving_in_thread  # noqa: PLC0415
+    from tests.contract.vendors import Vendors  # noqa: PLC0415
+
+    fake = Fake()
+    with serving_in_thread(fake) as address, httpx.Client(base_url=address, timeout=10) as http:
+        yield Vendors(address, fake, http)
+
+
+@pytest.fixture
+def vendors(fakes: Vendors) -> Vendors:
+    """The fake vendors on loopback, with nothing remembered."""
+    fakes.settled()
+    fakes.fake.faults.clear()
+    fakes.fake.truth.reset()
+    return fakes

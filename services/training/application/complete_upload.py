@@ -77,7 +77,9 @@ class CompleteUpload:
             stored = found(tx.uploads.lock(upload.upload_id), upload.upload_id)
             if stored.committed != upload.committed:
                 raise mismatch(stored, "Somebody else has written to this upload.")
-            dataset, superseded = self._contents.add_version(tx, upload.dataset_id, content, now)
+            dataset, superseded = self._contents.add_version(
+                tx, upload.dataset_id, content, now, upload.tenant
+            )
             tx.uploads.delete(upload.upload_id)
             idempotency.remember(tx, request_id, METHOD, asked, dataset, now)
         return dataset, superseded

@@ -47,14 +47,15 @@ class Contents:
                 return self.ingest.read(source, reading, destination, sha256=sha256)
 
     def add_version(
-        self, tx: Transaction, dataset_id: str, content: Content, now: datetime
+        self, tx: Transaction, dataset_id: str, content: Content, now: datetime, tenant: str
     ) -> tuple[Dataset, str]:
         """The dataset with `content` as its newest version, and the content that this superseded, if any.
 
+        tenant: whose a new dataset is. Raises AlreadyExists for an id that another tenant has.
         The same content again is no new version. Raises Unavailable when its file has just been deleted.
         """
         tx.alone(f"dataset/{dataset_id}")
-        old = tx.datasets.lock(dataset_id) or Dataset(dataset_id, "", None, now, now)
+        old = tx.datasets.lock(dataset_id) or Dataset(dataset_id, "", None, now, now, tenant=tenant)
         reserve_content(tx, content.key)
         if not self.artifacts.content(content.key).exists():
             raise Unavailable("SERVICE_UNAVAILABLE", "The same content was just deleted; upload again.", 1.0)

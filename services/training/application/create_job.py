@@ -12,11 +12,10 @@ from services.training.application import events, idempotency
 from services.training.application.datasets import check_display_name, found, reserve_content
 from services.training.application.ports import Store, Transaction
 from services.training.application.weights import check_classes, check_weights, class_weight_problems
-from services.training.domain.dataset import ColumnType, Content, ProfiledColumn
+from services.training.domain.dataset import DEFAULT_TENANT, ColumnType, Content, ProfiledColumn
 from services.training.domain.hyperparameters import ALGORITHMS, Blend, Hyperparameters, KMeans
 from services.training.domain.job import (
     DEFAULT_MAX_ATTEMPTS,
-    DEFAULT_TENANT,
     Device,
     Job,
     JobSpec,

@@ -9,7 +9,7 @@ from services.chassis.clock import Clock, new_id
 from services.chassis.errors import AlreadyExists, FailedPrecondition, NotFound, invalid_fields
 from services.training.application import idempotency, paging
 from services.training.application.ports import Artifacts, Page, Store, Transaction
-from services.training.domain.dataset import Dataset, Version
+from services.training.domain.dataset import DEFAULT_TENANT, Dataset, Version
 from services.training.domain.job import Job, JobState
 
 DATASET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -25,7 +25,9 @@ class Datasets:
     artifacts: Artifacts
     clock: Clock
 
-    def create(self, dataset_id: str, display_name: str, request_id: str) -> Dataset:
+    def create(
+        self, dataset_id: str, display_name: str, request_id: str, tenant: str = DEFAULT_TENANT
+    ) -> Dataset:
         """An empty dataset; raises AlreadyExists."""
         check_display_name(display_name)
         if dataset_id:
@@ -35,7 +37,7 @@ class Datasets:
         with self.store.write() as tx:
             if replay := idempotency.earlier(tx, request_id, "CreateDataset", asked):
                 return idempotency.answer_of(replay, Dataset)
-            dataset = Dataset(dataset_id or new_id("dataset"), display_name, None, now, now)
+            dataset = Dataset(dataset_id or new_id("dataset"), display_name, None, now, now, tenant=tenant)
             tx.alone(f"dataset/{dataset.dataset_id}")  # there is no row yet that could be locked
             if tx.datasets.get(dataset.dataset_id):
                 message = f"There is a dataset {dataset_id!r} already."

@@ -227,4 +227,5 @@ def _model(job: Job, model_id: str, learned: Learned, now: datetime) -> Model:
         warnings=learned.warnings,
         create_time=now,
         test_confusion=learned.test_confusion,
+        tenant=job.tenant,
     )

@@ -11,7 +11,7 @@ from services.training.application import idempotency
 from services.training.application.contents import Contents, check_reading, full_disk_is_the_callers_to_know
 from services.training.application.datasets import check_dataset_id
 from services.training.application.ports import Artifacts, Ingest, Spool, Store
-from services.training.domain.dataset import Content, Dataset, Reading
+from services.training.domain.dataset import DEFAULT_TENANT, Content, Dataset, Reading
 
 
 class CallerGone(Exception):
@@ -25,6 +25,7 @@ class UploadRequest:
     dataset_id: str
     reading: Reading = field(default_factory=Reading)
     request_id: str = ""
+    tenant: str = DEFAULT_TENANT
 
 
 class UploadDataset:
@@ -61,7 +62,9 @@ class UploadDataset:
             if replay := idempotency.earlier(tx, request.request_id, "UploadDataset", asked):
                 dataset, unused = idempotency.answer_of(replay, Dataset), content.key
             else:
-                dataset, unused = self._contents.add_version(tx, request.dataset_id, content, now)
+                dataset, unused = self._contents.add_version(
+                    tx, request.dataset_id, content, now, request.tenant
+                )
                 idempotency.remember(tx, request.request_id, "UploadDataset", asked, dataset, now)
         self._contents.drop_unused(unused)
         return dataset

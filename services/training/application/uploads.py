@@ -14,7 +14,7 @@ from services.training.application import idempotency, paging
 from services.training.application.contents import check_reading
 from services.training.application.datasets import check_dataset_id
 from services.training.application.ports import Artifacts, Store
-from services.training.domain.dataset import Reading
+from services.training.domain.dataset import DEFAULT_TENANT, Reading
 from services.training.domain.upload import ABANDONED_AFTER, Upload
 
 
@@ -62,7 +62,14 @@ class Uploads:
     clock: Clock
     turns: Turns
 
-    def create(self, dataset_id: str, reading: Reading, byte_count: int, request_id: str) -> Upload:
+    def create(
+        self,
+        dataset_id: str,
+        reading: Reading,
+        byte_count: int,
+        request_id: str,
+        tenant: str = DEFAULT_TENANT,
+    ) -> Upload:
         """An upload without bytes; the dataset need not exist, and its id is given out when absent."""
         check_reading(reading)
         if dataset_id:
@@ -76,7 +83,9 @@ class Uploads:
                 return idempotency.answer_of(replay, Upload)
             name = dataset_id or new_id("dataset")
             until = now + ABANDONED_AFTER
-            upload = Upload(new_id("upload"), name, reading, now, now, until, byte_count=byte_count)
+            upload = Upload(
+                new_id("upload"), name, reading, now, now, until, byte_count=byte_count, tenant=tenant
+            )
             tx.uploads.put(upload)
             idempotency.remember(tx, request_id, "CreateUpload", asked, upload, now)
         return upload

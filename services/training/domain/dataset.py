@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+# Whose everything is that names no other; of earlier releases too.
+DEFAULT_TENANT = "default"
 # Distinct values are counted exactly below this; a `distinct_count` equal to it means "that many or more".
 DISTINCT_CAP = 10_000
 # The most entries in `ColumnProfile.top_values`.
@@ -157,6 +159,7 @@ class Dataset:
     create_time: datetime
     update_time: datetime
     version: int = 0
+    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True)

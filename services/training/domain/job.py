@@ -8,13 +8,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from services.training.domain.dataset import ColumnType
+from services.training.domain.dataset import DEFAULT_TENANT, ColumnType
 from services.training.domain.hyperparameters import Hyperparameters
 from services.training.domain.weighting import EVEN, Weighting
 
 # An attempt whose process is lost is followed by another, until this many in a row came no further.
 DEFAULT_MAX_ATTEMPTS = 3
-DEFAULT_TENANT = "default"
 NEWEST_KEPT = 2  # checkpoints
 
 

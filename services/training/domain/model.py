@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from services.training.domain.dataset import ColumnType
+from services.training.domain.dataset import DEFAULT_TENANT, ColumnType
 from services.training.domain.job import Source, Task
 
 
@@ -72,3 +72,4 @@ class Model:
     warnings: tuple[str, ...]
     create_time: datetime
     test_confusion: tuple[tuple[int, ...], ...] = ()
+    tenant: str = DEFAULT_TENANT

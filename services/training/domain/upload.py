@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from services.training.domain.dataset import Reading
+from services.training.domain.dataset import DEFAULT_TENANT, Reading
 
 # Nobody who still wants an upload leaves it alone this long.
 ABANDONED_AFTER = timedelta(hours=24)
@@ -27,6 +27,7 @@ class Upload:
     expire_time: datetime
     committed: int = 0
     byte_count: int = 0
+    tenant: str = DEFAULT_TENANT
 
     def advanced(self, committed: int, now: datetime) -> Upload:
         """More of it is safe, and it lives on."""

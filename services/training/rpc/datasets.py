@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 from mlapi.training.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
 
+from services.chassis.callers import tenant
 from services.chassis.errors import invalid_fields
 from services.training.application.datasets import Datasets
 from services.training.application.upload_dataset import UploadDataset, UploadRequest
@@ -24,7 +25,9 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self._upload = upload
 
     def CreateDataset(self, request: Any, context: Any) -> dataset_pb2.Dataset:
-        made = self._datasets.create(request.dataset_id, request.display_name, request.request_id)
+        made = self._datasets.create(
+            request.dataset_id, request.display_name, request.request_id, tenant(context)
+        )
         return mapping.dataset(made)
 
     async def UploadDataset(self, requests: AsyncIterator[Any], context: Any) -> dataset_pb2.Dataset:
@@ -65,4 +68,5 @@ def _asked(first: Any, context: Any) -> UploadRequest:
     """What the first part says. Of a stream of requests, the interceptor reads nothing."""
     reading = mapping.reading(first.content.content_type, first.column_types, first.null_values)
     headers = dict(context.invocation_metadata() or ())
-    return UploadRequest(first.dataset_id, reading, first.request_id or headers.get("idempotency-key", ""))
+    request_id = first.request_id or headers.get("idempotency-key", "")
+    return UploadRequest(first.dataset_id, reading, request_id, tenant(context))

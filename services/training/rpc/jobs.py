@@ -10,11 +10,11 @@ from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 from mlapi.training.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 
+from services.chassis.callers import tenant
 from services.training.application.create_job import CreateJob
 from services.training.application.jobs import Jobs
 from services.training.domain.job import JobState
 from services.training.rpc import mapping_jobs as mapping
-from services.training.rpc.caller import tenant
 from services.training.rpc.watch import Watch, server_sent_events
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 from mlapi.training.v1 import dataset_pb2, upload_pb2, upload_service_pb2, upload_service_pb2_grpc
 
+from services.chassis.callers import tenant
 from services.chassis.errors import invalid_fields
 from services.training.application.complete_upload import CompleteUpload
 from services.training.application.uploads import Uploads
@@ -27,7 +28,9 @@ class UploadServicer(upload_service_pb2_grpc.UploadServiceServicer):
 
     def CreateUpload(self, request: Any, context: Any) -> upload_pb2.Upload:
         reading = mapping.reading(request.content_type, request.column_types, request.null_values)
-        made = self._uploads.create(request.dataset_id, reading, request.byte_count, request.request_id)
+        made = self._uploads.create(
+            request.dataset_id, reading, request.byte_count, request.request_id, tenant(context)
+        )
         return mapping.upload(made)
 
     async def WriteUpload(self, requests: AsyncIterator[Any], context: Any) -> upload_pb2.Upload:

@@ -12,6 +12,7 @@ from google.protobuf import json_format
 from google.rpc import error_details_pb2
 from mlapi.training.v1 import job_pb2, job_service_pb2, model_service_pb2
 
+from services.chassis.callers import tenant
 from services.chassis.errors import InvalidArgument
 from services.training.application.create_job import JobRequest
 from services.training.application.ports import Outcome
@@ -31,7 +32,6 @@ from services.training.domain.schedule import Place
 from services.training.domain.weighting import ClassWeight, Weighting
 from services.training.rpc import mapping
 from services.training.rpc import mapping_jobs as jobs
-from services.training.rpc.caller import tenant
 from tests.unit.training.samples import LATER, NOW, checkpoint, event, job, model, spec
 
 

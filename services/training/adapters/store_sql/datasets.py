@@ -7,31 +7,36 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, insert, select
 
+from services.chassis.errors import AlreadyExists
 from services.training.adapters.store_sql import documents
-from services.training.adapters.store_sql.statements import by_key, document, newest, put
+from services.training.adapters.store_sql.statements import by_key, document, newest, owned, put, visible
 from services.training.adapters.store_sql.tables import dataset_versions, datasets
 from services.training.application.ports import Page
-from services.training.domain.dataset import Dataset, Version
+from services.training.domain.dataset import DEFAULT_TENANT, Dataset, Version
 
 _DATASET = by_key(datasets, "dataset_id")
 _LOCKED = _DATASET.with_for_update()
 
 
 class SqlDatasets:
-    """See `Datasets`."""
+    """See `Datasets`. only: the tenant whose rows are there; None: all tenants'."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, only: str | None = None) -> None:
+        self._connection, self._only = connection, only
 
     def get(self, dataset_id: str) -> Dataset | None:
         found = document(self._connection, _DATASET, dataset_id)
-        return None if found is None else documents.to_dataset(found)
+        return None if found is None else visible(documents.to_dataset(found), self._only)
 
     def lock(self, dataset_id: str) -> Dataset | None:
         found = document(self._connection, _LOCKED, dataset_id)
-        return None if found is None else documents.to_dataset(found)
+        return None if found is None else visible(documents.to_dataset(found), self._only)
 
     def put(self, dataset: Dataset) -> None:
+        held = document(self._connection, _DATASET, dataset.dataset_id)
+        if held is not None and held.get("tenant", DEFAULT_TENANT) != dataset.tenant:
+            message = f"The id {dataset.dataset_id!r} is taken."  # by whom is not the caller's business
+            raise AlreadyExists("ALREADY_EXISTS", message, dataset_id=dataset.dataset_id)
         values = {
             "dataset_id": dataset.dataset_id,
             "content_id": dataset.content.key if dataset.content else None,
@@ -43,7 +48,8 @@ class SqlDatasets:
         self._connection.execute(delete(datasets).where(datasets.c.dataset_id == dataset_id))
 
     def page(self, page: Page) -> list[tuple[int, Dataset]]:
-        return newest(self._connection, datasets, select(datasets), page, documents.to_dataset)
+        mine = owned(datasets, select(datasets), self._only)
+        return newest(self._connection, datasets, mine, page, documents.to_dataset)
 
     def add_version(self, version: Version) -> None:
         values = {

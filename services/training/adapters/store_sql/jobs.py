@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from services.training.adapters.store_sql import documents, history
-from services.training.adapters.store_sql.statements import by_key, document, newest
+from services.training.adapters.store_sql.statements import by_key, document, newest, owned, visible
 from services.training.adapters.store_sql.tables import job_sources, jobs
 from services.training.application.ports import Entry, Fenced, Page
 from services.training.domain.history import JobEvent, MetricPoint
@@ -26,18 +26,18 @@ _STANDINGS = select(*_STANDING).where(jobs.c.state.in_(_UNENDED)).order_by(jobs.
 
 
 class SqlJobs:
-    """See `Jobs`."""
+    """See `Jobs`. only: the tenant whose rows are there; None: all tenants'."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, only: str | None = None) -> None:
+        self._connection, self._only = connection, only
 
     def get(self, job_id: str) -> Job | None:
         found = document(self._connection, _JOB, job_id)
-        return None if found is None else documents.to_job(found)
+        return None if found is None else visible(documents.to_job(found), self._only)
 
     def lock(self, job_id: str) -> Job | None:
         found = document(self._connection, _LOCKED, job_id)
-        return None if found is None else documents.to_job(found)
+        return None if found is None else visible(documents.to_job(found), self._only)
 
     def add(self, job: Job) -> None:
         self._connection.execute(insert(jobs).values(job_id=job.job_id, **_row(job)))
@@ -58,6 +58,7 @@ class SqlJobs:
 
     def page(self, page: Page, state: JobState | None) -> list[tuple[int, Job]]:
         statement = select(jobs) if state is None else select(jobs).where(jobs.c.state == state)
+        statement = owned(jobs, statement, self._only)
         return newest(self._connection, jobs, statement, page, documents.to_job)
 
     def in_states(self, states: Iterable[JobState], limit: int | None = None) -> list[Job]:

@@ -13,13 +13,17 @@ from services.training.application.ports import Replay
 
 
 class SqlRequests:
-    """See `Requests`. writing: whether this is a transaction that can hold an id."""
+    """See `Requests`. writing: whether this is a transaction that can hold an id.
 
-    def __init__(self, connection: Connection, writing: bool) -> None:
-        self._connection = connection
+    only: the tenant whose ids these are; None: of those who see all tenants.
+    """
+
+    def __init__(self, connection: Connection, writing: bool, only: str | None = None) -> None:
+        self._connection, self._only = connection, only
         self._writing = writing
 
     def find(self, request_id: str) -> Replay | None:
+        request_id = self._named(request_id)
         if self._writing:
             hold(self._connection, f"request {request_id}")
         row = self._connection.execute(select(requests).where(requests.c.request_id == request_id)).first()
@@ -27,13 +31,17 @@ class SqlRequests:
 
     def add(self, request_id: str, replay: Replay, now: datetime) -> None:
         values = {
-            "request_id": request_id,
+            "request_id": self._named(request_id),
             "method": replay.method,
             "fingerprint": replay.fingerprint,
             "answer": documents.of_answer(replay.answer),
             "create_time": now.timestamp(),
         }
         self._connection.execute(insert(requests).values(values))
+
+    def _named(self, request_id: str) -> str:
+        """One tenant's ids say nothing about another's. No tenant's name has a slash."""
+        return request_id if self._only is None else f"{self._only}/{request_id}"
 
     def forget(self, before: datetime) -> int:
         old = requests.c.create_time < before.timestamp()

@@ -6,15 +6,26 @@ import sqlite3
 from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic_core import from_json
 from sqlalchemy import Connection, Select, Table, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services.training.application.ports import Page
+from services.training.domain.dataset import DEFAULT_TENANT
 
 Item = TypeVar("Item")
+
+
+class HasTenant(Protocol):
+    """What belongs to somebody."""
+
+    @property
+    def tenant(self) -> str: ...
+
+
+Owned = TypeVar("Owned", bound=HasTenant)
 
 
 def by_key(table: Table, key: str) -> Select[Any]:
@@ -50,6 +61,19 @@ def newest(
         statement = statement.where(table.c.position < page.before)
     rows = connection.execute(statement.order_by(table.c.position.desc()).limit(page.size))
     return [(row.position, read(row.document)) for row in rows]
+
+
+def visible(item: Owned | None, only: str | None) -> Owned | None:
+    """What was found, unless it belongs to another tenant than `only`; None stands for all tenants."""
+    return None if item is None or only not in {None, item.tenant} else item
+
+
+def owned(table: Table, statement: Select[Any], only: str | None) -> Select[Any]:
+    """The rows of `statement` that belong to `only`; documents of earlier releases name no tenant."""
+    if only is None:
+        return statement
+    named = table.c.tenant if "tenant" in table.c else table.c.document["tenant"].as_string()
+    return statement.where(func.coalesce(named, DEFAULT_TENANT) == only)
 
 
 def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:

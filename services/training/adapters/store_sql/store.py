@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection
@@ -18,10 +18,13 @@ from services.training.application.ports import Transaction
 
 
 class SqlStore:
-    """The store on one database."""
+    """The store on one database.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    only: asked at the beginning of every transaction whose things are there for it; None: all tenants'.
+    """
+
+    def __init__(self, database: Database, only: Callable[[], str | None] = lambda: None) -> None:
+        self._database, self._only = database, only
 
     @property
     def quick(self) -> bool:
@@ -32,24 +35,24 @@ class SqlStore:
     def read(self) -> Iterator[Transaction]:
         """See `Store.read`."""
         with self._database.read() as connection:
-            yield SqlTransaction(connection, writing=False)
+            yield SqlTransaction(connection, self._only(), writing=False)
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """See `Store.write`."""
         with self._database.write() as connection:
-            yield SqlTransaction(connection, writing=True)
+            yield SqlTransaction(connection, self._only(), writing=True)
 
 
 class SqlTransaction:
     """All parts on one connection."""
 
-    def __init__(self, connection: Connection, writing: bool) -> None:
-        self.datasets = SqlDatasets(connection)
-        self.jobs = SqlJobs(connection)
-        self.models = SqlModels(connection)
-        self.uploads = SqlUploads(connection)
-        self.requests = SqlRequests(connection, writing)
+    def __init__(self, connection: Connection, only: str | None, *, writing: bool) -> None:
+        self.datasets = SqlDatasets(connection, only)
+        self.jobs = SqlJobs(connection, only)
+        self.models = SqlModels(connection, only)
+        self.uploads = SqlUploads(connection, only)
+        self.requests = SqlRequests(connection, writing, only)
         self._connection = connection
 
     def alone(self, name: str) -> None:

@@ -49,7 +49,7 @@ class Datasets(Protocol):
         """Gets a dataset that nobody else can change until the transaction ends."""
 
     def put(self, dataset: Dataset) -> None:
-        """Adds it, or replaces the one of the same id."""
+        """Adds it, or replaces the one of the same id; raises AlreadyExists when that is another tenant's."""
 
     def delete(self, dataset_id: str) -> None:
         """Deletes it, with its versions."""
@@ -195,6 +195,9 @@ class Transaction(Protocol):
 
 class Store(Protocol):
     """The system of record.
+
+    For a caller who may see one tenant's things only, those of others are not there: not found, not listed.
+    What is asked without a caller, and what keeps the whole together (standings, contents in use), sees all.
 
     Raises Unavailable when it cannot be reached, ResourceExhausted when its disk is full.
     """

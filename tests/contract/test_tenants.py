@@ -1,0 +1,106 @@
+"""What a store shows to a caller who may see one tenant's things only, on each database that there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from services.chassis.database import Database
+from services.chassis.errors import AlreadyExists
+from services.training.adapters.store_sql import SqlStore
+from services.training.application.ports import Page, Replay
+from tests.unit.training.samples import NOW, content, dataset, job, model, upload
+
+EVERYTHING = Page(1000)
+KINDS = ("datasets", "models", "uploads", "jobs")
+
+
+class View(SqlStore):
+    """A store whose viewer is set."""
+
+    def __init__(self, database: Database) -> None:
+        self.tenant: str | None = None
+        super().__init__(database, lambda: self.tenant)
+        self.database = database
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[View]:
+    """With a dataset, a job, a model and an upload of tenant `a`, each of the id `it`."""
+    database = Database(url)
+    view = View(database)
+    with view.write() as tx:
+        tx.datasets.put(replace(dataset("it", held=content()), tenant="a"))
+        tx.jobs.add(replace(job("it"), tenant="a"))
+        tx.models.add(replace(model("it"), tenant="a"))
+        tx.uploads.put(replace(upload("it"), tenant="a"))
+    yield view
+    database.close()
+
+
+def seen(store: View, tenant: str | None) -> dict[str, int]:
+    """How often `it` is found, by kind: got, locked and listed."""
+    store.tenant = tenant
+    with store.write() as tx:
+        kinds: dict[str, Any] = {
+            kind: getattr(tx, kind) for kind in ("datasets", "models", "uploads", "jobs")
+        }
+        found = {kind: [part.get("it")] for kind, part in kinds.items()}
+        for kind in ("datasets", "uploads", "jobs"):
+            found[kind].append(kinds[kind].lock("it"))
+        for kind in ("datasets", "models", "uploads"):
+            found[kind] += kinds[kind].page(EVERYTHING)
+        found["jobs"] += tx.jobs.page(EVERYTHING, None)
+    return {kind: sum(one is not None for one in items) for kind, items in found.items()}
+
+
+def test_what_belongs_to_others_is_not_there(store: View) -> None:
+    everything = {"datasets": 3, "models": 2, "uploads": 3, "jobs": 3}
+    assert seen(store, "a") == seen(store, None) == everything
+    assert seen(store, "b") == seen(store, "") == seen(store, "default") == dict.fromkeys(everything, 0)
+
+
+def test_what_no_tenant_is_named_for_belongs_to_the_default_one(store: View) -> None:
+    for table in ("datasets", "models", "uploads"):
+        with store.database.write() as connection:
+            sqlite = connection.dialect.name == "sqlite"
+            without = "json_remove(document, '$.tenant')" if sqlite else "(document::jsonb - 'tenant')::json"
+            connection.execute(text(f"UPDATE {table} SET document = {without}"))
+    assert seen(store, "default") == {"datasets": 3, "models": 2, "uploads": 3, "jobs": 0}
+    assert seen(store, "a") == {"datasets": 0, "models": 0, "uploads": 0, "jobs": 3}
+
+
+def test_an_id_that_another_tenant_has_cannot_be_taken_over(store: View) -> None:
+    store.tenant = "b"
+    with store.write() as tx, pytest.raises(AlreadyExists) as refused:
+        tx.datasets.put(replace(dataset("it"), tenant="b"))
+    assert "tenant" not in str(refused.value)
+    store.tenant = "a"
+    with store.read() as tx:
+        assert tx.datasets.get("it") == replace(dataset("it", held=content()), tenant="a")
+
+
+def test_contents_in_use_and_the_queue_are_everyones(store: View) -> None:
+    store.tenant = "b"
+    with store.read() as tx:
+        assert tx.datasets.holds_content(content().key)
+        assert tx.models.trained_on(model("it").source.key)
+        assert [one.tenant for one in tx.jobs.standings()] == ["a"]
+
+
+def test_request_ids_of_one_tenant_say_nothing_to_another(store: View) -> None:
+    replies = {"a": Replay("CreateJob", "f", job("one")), "b": Replay("CancelJob", "g", job("two"))}
+    for store.tenant, replay in replies.items():
+        with store.write() as tx:
+            assert tx.requests.find("r") is None
+            tx.requests.add("r", replay, NOW)
+    for store.tenant, replay in replies.items():
+        with store.write() as tx:
+            assert tx.requests.find("r") == replay
+    store.tenant = None
+    with store.write() as tx:
+        assert tx.requests.find("r") is None
