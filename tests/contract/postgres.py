@@ -43,6 +43,10 @@ class Postgres:
         """URL of a new database with the training service's schema."""
         return self._create(_name(self._template))
 
+    def copy(self, url: str) -> str:
+        """URL of a new database that is as the one at `url` is, to which nobody may be connected."""
+        return self._create(_name(url))
+
     def drop(self, url: str) -> None:
         """Deletes a database; who is connected to it is thrown out."""
         self._execute(f"DROP DATABASE IF EXISTS {_name(url)} WITH (FORCE)")

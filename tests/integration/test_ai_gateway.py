@@ -35,9 +35,9 @@ from mlapi.training.v1 import (
     job_service_pb2_grpc,
 )
 from prometheus_client import CollectorRegistry
-from pydantic import SecretStr
 
 from services.ai_gateway.__main__ import build
+from services.ai_gateway.adapters.key_ring import KeyRing
 from services.ai_gateway.adapters.provider_http import VENDORS, HttpProvider
 from services.ai_gateway.application.ports import Check
 from services.ai_gateway.settings import AiGatewaySettings
@@ -89,7 +89,7 @@ def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(vendor: str, url: str, key: str = CANARY) -> Check:
-    return asyncio.run(HttpProvider(VENDOR[vendor], SecretStr(key), url, timeout=0.3).check())
+    return asyncio.run(HttpProvider(VENDOR[vendor], KeyRing({vendor: [key]}, {}), url, timeout=0.3).check())
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib import error, request
 
-from pydantic import SecretStr
-
-from services.ai_gateway.application.ports import Check
+from services.ai_gateway.application.ports import Check, Keys
 from services.chassis.telemetry import VERSION
 
 TIMEOUT_SECONDS = 4.0
@@ -54,12 +52,10 @@ class HttpProvider:
     """See `Provider`. Messages are made of status codes and the system's words only: an exception's text may
     hold a header, and an answer's body may repeat the key."""
 
-    def __init__(
-        self, vendor: Vendor, key: SecretStr, base_url: str, timeout: float = TIMEOUT_SECONDS
-    ) -> None:
+    def __init__(self, vendor: Vendor, keys: Keys, base_url: str, timeout: float = TIMEOUT_SECONDS) -> None:
         self.name = vendor.name
         self._vendor = vendor
-        self._key = key
+        self._keys = keys
         self._base_url = base_url
         self._timeout = timeout
         # A thread of its own, so that a vendor that hangs delays nobody else.
@@ -67,7 +63,7 @@ class HttpProvider:
 
     @property
     def configured(self) -> bool:
-        return bool(self._key)
+        return bool(self._keys.of(self.name))
 
     async def check(self) -> Check:
         began = time.perf_counter()
@@ -86,7 +82,7 @@ class HttpProvider:
     def _ask(self) -> int:
         """The status code. Blocks."""
         headers = {"User-Agent": f"ml-training-api/{VERSION}", "Accept": "application/json"}
-        headers.update(self._vendor.headers(self._key.get_secret_value()))
+        headers.update(self._vendor.headers(self._keys.of(self.name)[0].secret))
         asked = request.Request(self._base_url + self._vendor.path, headers=headers)
         try:
             with request.build_opener(_NoRedirects).open(asked, timeout=self._timeout) as answer:

@@ -108,6 +108,7 @@ def hyperparameters(job: job_pb2.Job) -> Hyperparameters:
 
 def _call(method: Any, request: Any, caller: Caller) -> Any:
     names = {"x-request-id": caller.request_id, "traceparent": caller.traceparent}
+    names["authorization"] = f"Bearer {caller.api_key}" if caller.api_key else ""
     metadata = [(name, text) for name, text in names.items() if text]
     try:
         return method(request, timeout=max(caller.deadline - time.monotonic(), 0), metadata=metadata)

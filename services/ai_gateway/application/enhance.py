@@ -16,6 +16,8 @@ DEFAULT_PROPOSALS = 3
 MOST_PROPOSALS = 10
 ENDED = frozenset(("SUCCEEDED", "FAILED", "CANCELLED"))
 
+ENHANCE = "enhance"  # what its limits are called
+
 
 @dataclass(frozen=True)
 class Request:

@@ -17,8 +17,8 @@ LINEAR = {"classification": "logistic", "regression": "linear"}
 # begin at a number too small to be of use.
 _NEARLY_ZERO = 1e-9
 BOUNDS: Mapping[str, tuple[float, float]] = {
-    "l2": (0, 1e9),
     "l1": (0, 1e9),
+    "l2": (0, 1e9),
     "max_iterations": (1, 100_000),
     "tolerance": (_NEARLY_ZERO, 1),
     "hidden_sizes": (1, 65_536),

@@ -61,6 +61,9 @@ def _provider(item: ProviderStatus) -> status_service_pb2.ProviderStatus:
         message=item.message,
         latency_seconds=item.latency_seconds,
         check_time=_timestamp(item.check_time),
+        circuit=item.circuit,
+        first_content_seconds=item.first_content_seconds,
+        model_count=item.models,
     )
 
 

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import pytest
+
 from services.ai_gateway.application.ports import Check
-from services.ai_gateway.application.status import CACHE_SECONDS, Status
+from services.ai_gateway.application.status import CACHE_SECONDS, Status, Traffic
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+TRAFFIC: dict[str, Traffic] = {}
 
 
 class CountingProvider:
@@ -28,7 +31,21 @@ class CountingProvider:
 
 
 def status_of(*providers: CountingProvider, monotonic: Callable[[], float] = lambda: 0.0) -> Status:
-    return Status(providers, lambda: NOON, monotonic)
+    return Status(providers, lambda: NOON, monotonic, lambda name: TRAFFIC.get(name, Traffic()))
+
+
+def test_what_calls_tell_is_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        provider = CountingProvider()
+        provider.let_go.set()
+        status = status_of(provider)
+        assert (await status())[0].circuit == ""
+        monkeypatch.setitem(TRAFFIC, "openai", Traffic("open", 0.5, 7))
+        (found,) = await status()
+        assert (found.circuit, found.first_content_seconds, found.models) == ("open", 0.5, 7)
+        assert provider.asked == 1
+
+    asyncio.run(scenario())
 
 
 def test_many_callers_at_once_are_one_question() -> None:

@@ -1,9 +1,9 @@
-"""What the use cases need from outside. A docstring here is an obligation on every adapter."""
+"""The training service, as the advisor needs it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.ai_gateway.domain.findings import Data
@@ -11,34 +11,13 @@ from services.ai_gateway.domain.hyperparameters import Hyperparameters
 
 
 @dataclass(frozen=True)
-class Check:
-    """How a provider answered. latency_seconds: None when nobody had to be asked."""
-
-    reachable: bool
-    message: str
-    latency_seconds: float | None = None
-
-
-class Provider(Protocol):
-    """An AI provider, or what stands in for one."""
-
-    name: str
-
-    @property
-    def configured(self) -> bool:
-        """Whether it can be called: it has a key, or needs none."""
-
-    async def check(self) -> Check:
-        """Asks whether it takes our calls. Never raises, answers in seconds, and names no key."""
-
-
-@dataclass(frozen=True)
 class Caller:
-    """Who asks, and until when. deadline: an instant of `time.monotonic`."""
+    """Who asks, and until when. deadline: an instant of `time.monotonic`. api_key: what training lets in."""
 
     deadline: float
     request_id: str = ""
     traceparent: str = ""
+    api_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What operators see of the calls to the vendors: spans and metrics."""

@@ -1,0 +1,54 @@
+"""What the use cases need from outside. A docstring here is an obligation on every adapter."""
+
+from services.ai_gateway.application.ports.answers import AnswerKey, Answers, Kept
+from services.ai_gateway.application.ports.batches import BatchStore, BatchVendor, Held, Overtaken
+from services.ai_gateway.application.ports.keys import Key, Keys
+from services.ai_gateway.application.ports.ledger import (
+    BudgetExceeded,
+    Claim,
+    Entry,
+    Ledger,
+    Outcome,
+    UsageFilter,
+    UsageRow,
+)
+from services.ai_gateway.application.ports.limits import Limiter, RateLimited
+from services.ai_gateway.application.ports.providers import (
+    ChatProvider,
+    Check,
+    Failure,
+    Provider,
+    VendorError,
+)
+from services.ai_gateway.application.ports.training import Caller, Job, Point, Start, Trainer
+
+__all__ = [
+    "AnswerKey",
+    "Answers",
+    "BatchStore",
+    "BatchVendor",
+    "BudgetExceeded",
+    "Caller",
+    "ChatProvider",
+    "Check",
+    "Claim",
+    "Entry",
+    "Failure",
+    "Held",
+    "Job",
+    "Kept",
+    "Key",
+    "Keys",
+    "Ledger",
+    "Limiter",
+    "Outcome",
+    "Overtaken",
+    "Point",
+    "Provider",
+    "RateLimited",
+    "Start",
+    "Trainer",
+    "UsageFilter",
+    "UsageRow",
+    "VendorError",
+]

@@ -1,0 +1,3 @@
+"""What the dialects are called."""
+
+OPENAI, ANTHROPIC, GEMINI = "openai", "anthropic", "gemini"

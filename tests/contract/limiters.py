@@ -1,0 +1,60 @@
+"""Limiters of each kind, by the URL of their store.
+
+`python -m tests.contract.limiters URL CALLS`: prints how many of so many calls at once were let through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from services.ai_gateway.adapters.group_commit import GroupCommit
+from services.ai_gateway.adapters.limiter_redis import RedisLimiter, connected
+from services.ai_gateway.adapters.limiter_sql import SqlLimiter
+from services.ai_gateway.application.ports.limits import Limiter, RateLimited
+from services.ai_gateway.domain.rates import Kind, Rate, rates
+from services.chassis.database import Database
+
+NOW = 1_769_904_000.0
+RATES = (
+    *rates("200/day, 50/hour", Kind.REQUESTS),
+    *rates("5/minute", Kind.REQUESTS, "enhance"),
+    *rates("1000/minute", Kind.TOKENS),
+)
+
+
+@asynccontextmanager
+async def limiter_on(
+    url: str, rates: tuple[Rate, ...] = RATES, clock: Callable[[], float] | None = None
+) -> AsyncIterator[Limiter]:
+    """A limiter; the clock stands still at NOW unless given."""
+    clock = clock or (lambda: NOW)
+    if url.startswith("unix:"):
+        async with connected(url) as client:
+            yield RedisLimiter(client, rates, clock)
+        return
+    database = Database(url, lazy=True)
+    commits = GroupCommit(database)
+    yield SqlLimiter(commits, rates, clock)
+    commits.close()
+    database.close()
+
+
+async def let_through(url: str, calls: int) -> int:
+    """Of so many calls of one caller at once, 30 tokens each."""
+
+    async def call(limiter: Limiter) -> bool:
+        try:
+            await limiter.acquire("t", "k", "chat", 30)
+        except RateLimited:
+            return False
+        return True
+
+    async with limiter_on(url) as limiter:
+        return sum(await asyncio.gather(*(call(limiter) for _ in range(calls))))
+
+
+if __name__ == "__main__":
+    print(asyncio.run(let_through(sys.argv[1], int(sys.argv[2]))))
