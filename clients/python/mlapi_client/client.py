@@ -21,7 +21,8 @@ class Client:
 
     timeout: seconds that a call gets, repetitions included; uploads and watches take as long as they take.
     retry: how UNAVAILABLE is met, by calls that are safe to repeat: each method says when it is not.
-    tenant: whom every call is for; the service's default when empty.
+    tenant: whom every call is for; when empty, the API key's or the service's default.
+    api_key: `mlk_…`, where the service asks for one.
     Every call raises an MlapiError of the fitting subclass.
     """
 
@@ -32,8 +33,9 @@ class Client:
         retry: Retry | None = None,
         *,
         tenant: str = "",
+        api_key: str = "",
     ) -> None:
-        self._connection = Connection(address, timeout, retry or Retry(), tenant=tenant)
+        self._connection = Connection(address, timeout, retry or Retry(), tenant=tenant, api_key=api_key)
         self._health = health_service_pb2_grpc.HealthServiceStub(self._connection.channel)
         self.address = self._connection.address
         self.datasets = Datasets(self._connection)

@@ -15,7 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from mlapi_client.errors import CLASSES, DeadlineExceeded, FieldViolation, MlapiError, Unavailable
-from mlapi_client.tenancy import for_tenant
+from mlapi_client.identity import identified
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -73,15 +73,20 @@ class Deadline:
 
 
 class Connection:
-    """A channel. Used by any number of threads at once. tenant: whom every call is for, when not empty."""
+    """A channel. Used by any number of threads at once.
 
-    def __init__(self, address: str, timeout: float, retry: Retry, *, tenant: str = "") -> None:
+    tenant: whom every call is for, when not empty. api_key: shown on every call, when not empty.
+    """
+
+    def __init__(
+        self, address: str, timeout: float, retry: Retry, *, tenant: str = "", api_key: str = ""
+    ) -> None:
         self.address = address.removeprefix("http://").rstrip("/")
         self.timeout = timeout
         self.retry = retry
         proxy = [("grpc.enable_http_proxy", 0)] if self.address.startswith(LOOPBACK) else []
         channel = grpc.insecure_channel(self.address, options=[*OPTIONS, *proxy])
-        self.channel = for_tenant(channel, tenant) if tenant else channel
+        self.channel = identified(channel, tenant, api_key)
 
     def close(self) -> None:
         """Ends every call in flight."""

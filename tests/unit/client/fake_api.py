@@ -106,7 +106,8 @@ class FakeApi(
 ):
     """failures: method → what its next calls end with: a status, or a bare code with a text.
 
-    calls: method → its requests. tenants: method → whom they were for. history: what a watch tells of a job
+    calls: method → its requests. tenants: method → whom they were for. shown: method → their
+    `authorization`. history: what a watch tells of a job
     that is `running` until it ends in `state`; other calls answer `job`. cuts: for each of the next watches,
     after how many messages it breaks off.
     """
@@ -115,6 +116,7 @@ class FakeApi(
         self.failures: dict[str, list[Failure]] = defaultdict(list)
         self.calls: dict[str, list[Any]] = defaultdict(list)
         self.tenants: dict[str, list[str]] = defaultdict(list)
+        self.shown: dict[str, list[str]] = defaultdict(list)
         self.cuts: list[int] = []
         self.history: list[job_pb2.MetricPoint | job_pb2.JobEvent] = list(POINTS)
         self.running = job_pb2.Job(job_id=JOB_ID, state=job_pb2.Job.RUNNING)
@@ -141,7 +143,9 @@ class FakeApi(
 
     def _met(self, method: str, request: Any, context: Any) -> None:
         self.calls[method].append(request)
-        self.tenants[method].append(dict(context.invocation_metadata()).get("x-tenant", ""))
+        metadata = dict(context.invocation_metadata())
+        self.tenants[method].append(metadata.get("x-tenant", ""))
+        self.shown[method].append(metadata.get("authorization", ""))
         if self.failures[method]:
             failure = self.failures[method].pop(0)
             if isinstance(failure, tuple):

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "predict": ("predict", "Predict rows with a model."),
     "ai": ("ai", "Status of the AI providers; proposals for better models."),
     "health": ("health", "What works and what does not."),
+    "keys": ("keys", "Create, list and revoke API keys, in the file that the services read."),
 }
 
 
@@ -76,9 +77,17 @@ class Commands(click.Group):
     show_envvar=True,
     help="On whose behalf; jobs are shared fairly.",
 )
+@click.option(
+    "--api-key",
+    envvar="MLAPI_API_KEY",
+    default="",
+    show_envvar=True,
+    metavar="KEY",
+    help="Where the API asks for one. Better in the variable: others can read command lines.",
+)
 @click.version_option(package_name="ml-training-api", prog_name="mlapi")
 @click.pass_context
-def main(ctx: click.Context, address: str, timeout: float, tenant: str) -> None:
+def main(ctx: click.Context, address: str, timeout: float, tenant: str, api_key: str) -> None:
     """Train models by calling an API.
 
     \b
@@ -99,4 +108,4 @@ def main(ctx: click.Context, address: str, timeout: float, tenant: str) -> None:
       6    unavailable, out of time, or a limit is reached: try again later
       130  interrupted
     """
-    ctx.obj = Session(address, timeout, tenant)
+    ctx.obj = Session(address, timeout, tenant, api_key)

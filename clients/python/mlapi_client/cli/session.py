@@ -31,10 +31,11 @@ EXIT_CODES: Mapping[type[errors.MlapiError], int] = {
 class Session:
     """One run of `mlapi`. as_json: the answer is for a program."""
 
-    def __init__(self, address: str, timeout: float, tenant: str) -> None:
+    def __init__(self, address: str, timeout: float, tenant: str, api_key: str = "") -> None:
         self._address = address
         self._timeout = timeout
         self._tenant = tenant
+        self._api_key = api_key
         self.as_json = False
 
     def client(self) -> Client:
@@ -42,7 +43,8 @@ class Session:
         from mlapi_client.client import Client  # noqa: PLC0415
 
         context = click.get_current_context()
-        return context.find_root().with_resource(Client(self._address, self._timeout, tenant=self._tenant))
+        client = Client(self._address, self._timeout, tenant=self._tenant, api_key=self._api_key)
+        return context.find_root().with_resource(client)
 
     def answer(self, document: Mapping[str, Any]) -> None:
         """Writes the one JSON document, or a line of several."""

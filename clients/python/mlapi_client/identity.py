@@ -1,4 +1,4 @@
-"""On whose behalf a client calls."""
+"""As whom a client calls, and on whose behalf."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ import grpc
 
 from mlapi_client.errors import InvalidValue
 
-HEADER = "x-tenant"
+TENANT = "x-tenant"
+API_KEY = "authorization"
 
 
-def for_tenant(channel: grpc.Channel, name: str) -> grpc.Channel:
-    """The channel, with every call on it made for the tenant `name`.
+def identified(channel: grpc.Channel, tenant: str, api_key: str) -> grpc.Channel:
+    """The channel, with every call on it made with this key and for this tenant, each unless empty.
 
     Raises InvalidValue for what no header can carry; the service may refuse more.
     """
-    if not (name.isascii() and name.isprintable()):
-        raise InvalidValue.of("tenant", f"{name!r} has other than printable ASCII characters")
-    return grpc.intercept_channel(channel, _Tenancy(name))
+    for name, value in (("tenant", tenant), ("api_key", api_key)):
+        if not (value.isascii() and value.isprintable()):
+            raise InvalidValue.of(name, "has other than printable ASCII characters")
+    headers = {TENANT: tenant, API_KEY: f"Bearer {api_key}" if api_key else ""}
+    sent = tuple((name, value) for name, value in headers.items() if value)
+    return grpc.intercept_channel(channel, _Identity(sent)) if sent else channel
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,16 @@ class _CallDetails(grpc.ClientCallDetails):
     compression: grpc.Compression | None
 
 
-class _Tenancy(
+class _Identity(
     grpc.UnaryUnaryClientInterceptor,
     grpc.UnaryStreamClientInterceptor,
     grpc.StreamUnaryClientInterceptor,
     grpc.StreamStreamClientInterceptor,
 ):
-    """Adds the header to calls of every kind."""
+    """Adds the headers to calls of every kind."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, headers: tuple[tuple[str, str], ...]) -> None:
+        self._headers = headers
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         return continuation(self._named(client_call_details), request)
@@ -63,7 +67,7 @@ class _Tenancy(
         return _CallDetails(
             details.method,
             details.timeout,
-            (*(details.metadata or ()), (HEADER, self._name)),
+            (*(details.metadata or ()), *self._headers),
             details.credentials,
             details.wait_for_ready,
             details.compression,
