@@ -39,6 +39,8 @@ class Service:
     settings: its environment, by variable.
     """
 
+    module = "services.training"
+
     def __init__(self, name: str, data_dir: Path, **settings: str) -> None:
         self.name = name
         self.starts = 0
@@ -63,7 +65,7 @@ class Service:
         self.starts += 1
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "services.training"],
+                [sys.executable, "-m", self.module],
                 env={**os.environ, **self._settings},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
