@@ -19,10 +19,14 @@ from gateway.render import render
 from gateway.settings import EdgeSettings
 from protos.build import ROOT as PROTOS
 from protos.build import descriptor_set
+from services.chassis import scopes
 
 E2E = PROTOS.parent / "tests" / "e2e"
-# WatchJob over HTTP is WatchJobEvents.
-GRPC_ONLY = {"mlapi.training.v1.JobService.WatchJob"}
+# WatchJob over HTTP is WatchJobEvents; chats over HTTP have the vendors' formats, in WireService.
+GRPC_ONLY = {
+    "mlapi.training.v1.JobService.WatchJob",
+    *(f"mlapi.ai_gateway.v1.ChatService.{name}" for name in ("Chat", "StreamChat", "Embed")),
+}
 # Takes as long as its file is large, though it answers once.
 UNHURRIED = {"mlapi.training.v1.UploadService.CompleteUpload"}
 
@@ -140,6 +144,20 @@ def _first_route(path: str, *, grpc: bool) -> dict[str, Any]:
         if fits and (grpc or "grpc" not in match):
             return dict(route["route"])
     raise AssertionError(f"no route for {path}")
+
+
+@pytest.mark.parametrize("rpc", rpcs(), ids=lambda rpc: rpc.full_name)
+def test_it_says_what_a_key_has_to_be_for(rpc: Rpc) -> None:
+    assert (rpc.service in scopes.SCOPES) != (rpc.service in scopes.FREE)
+    gets = any(verb == "get" for verb, _ in rpc.routes) or rpc.name.startswith(("Get", "List", "Watch"))
+    if rpc.service.startswith("mlapi.training."):
+        # To predict is to use a model, though it is a POST.
+        wanted = scopes.Scope.TRAINING_READ if gets or rpc.name == "Predict" else scopes.Scope.TRAINING_WRITE
+        assert scopes.wanted(f"/{rpc.service}/{rpc.name}") is wanted
+
+
+def test_no_scope_is_for_a_service_that_is_not_there() -> None:
+    assert scopes.SCOPES.keys() <= {rpc.service for rpc in rpcs()}
 
 
 @pytest.mark.parametrize("rpc", rpcs(), ids=lambda rpc: rpc.full_name)

@@ -14,14 +14,21 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Engine, MetaData, create_engine, inspect, text
 
+from services.ai_gateway.adapters import migrations as ledger_migrations
+from services.ai_gateway.adapters.ledger_sql.tables import VERSION
+from services.ai_gateway.adapters.ledger_sql.tables import metadata as ledger_metadata
 from services.chassis.schema import migrate
 from services.training.adapters import migrations
 from services.training.adapters.store_sql.tables import metadata
 from tests.contract.postgres import Postgres
 
 SCRIPTS = Path(migrations.__path__[0])
+LEDGER = Path(ledger_migrations.__path__[0])
+SCHEMAS = pytest.mark.parametrize(
+    ("scripts", "metadata"), [(SCRIPTS, metadata), (LEDGER, ledger_metadata)], ids=["training", "ledger"]
+)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -56,7 +63,7 @@ def described(engine: Engine) -> dict[str, Any]:
             "more": more(engine, table),
         }
         for table in found.get_table_names()
-        if table != "alembic_version"
+        if table not in {"alembic_version", VERSION}
     }
 
 
@@ -74,17 +81,28 @@ def more(engine: Engine, table: str) -> set[str]:
         return {part.strip() for one in statements for part in re.split(r",(?![^(]*\))|^[^(]*\(", one)}
 
 
-def test_the_migrations_create_the_tables(urls: list[str]) -> None:
-    migrate(urls[0], SCRIPTS)
+@SCHEMAS
+def test_the_migrations_create_the_tables(urls: list[str], scripts: Path, metadata: MetaData) -> None:
+    migrate(urls[0], scripts)
     migrated, declared = (connected(url) for url in urls)
     metadata.create_all(declared)
     assert described(migrated).keys() == metadata.tables.keys()
     assert described(migrated) == described(declared)
     with migrated.connect() as connection:
-        options = {"compare_type": True, "compare_server_default": True}
+        options: dict[str, Any] = {"compare_type": True, "compare_server_default": True}
+        options["include_name"] = lambda name, kind, _: kind != "table" or name in metadata.tables
         assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
     for engine in (migrated, declared):
         engine.dispose()
+
+
+def test_all_services_can_share_one_database(urls: list[str]) -> None:
+    for _ in range(2):
+        migrate(urls[0], SCRIPTS)
+        migrate(urls[0], LEDGER)
+    engine = connected(urls[0])
+    assert described(engine).keys() == metadata.tables.keys() | ledger_metadata.tables.keys()
+    engine.dispose()
 
 
 def test_what_is_compared_tells_tables_apart(urls: list[str]) -> None:
@@ -167,7 +185,8 @@ def test_a_migration_that_fails_changes_nothing(urls: list[str]) -> None:
     engine.dispose()
 
 
-def test_the_migrations_are_one_line_of_history() -> None:
+@pytest.mark.parametrize("scripts", [SCRIPTS, LEDGER])
+def test_the_migrations_are_one_line_of_history(scripts: Path) -> None:
     config = Config()
-    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     assert len(ScriptDirectory.from_config(config).get_heads()) == 1

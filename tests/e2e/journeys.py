@@ -44,6 +44,8 @@ def watch(rest: httpx.Client, job_id: str, **how: Any) -> list[tuple[str, dict[s
     with rest.stream("GET", f"/v1/jobs/{job_id}:watch", **how) as answer:
         assert answer.headers["content-type"] == "text/event-stream"
         for frame in answer.read().decode().strip().split("\n\n"):
+            if frame.startswith(":"):  # nothing was to say for a while
+                continue
             lines = dict(line.split(": ", 1) for line in frame.splitlines())
             events.append((lines["event"], json.loads(lines["data"]), lines.get("id", "")))
     return events

@@ -27,7 +27,7 @@ from tests.e2e.journeys import flowers, only_error, train, upload
 @pytest.fixture(scope="module")
 def job(rest: httpx.Client) -> dict[str, object]:
     upload(rest, "edge", flowers())
-    return train(rest, dataset_id="edge", target="kind")
+    return train(rest, dataset_id="edge", target="kind", mlp={"max_epochs": 20})
 
 
 def as_json(message: object) -> dict[str, object]:

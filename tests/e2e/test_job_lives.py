@@ -71,7 +71,7 @@ def test_a_time_limit_ends_a_job_that_can_be_resumed_with_another(rest: httpx.Cl
     ended = watch(rest, job_id)[-1][1]
     assert ended["state"] == "FAILED"
     assert ended["error"]["details"][0]["reason"] == "TIME_LIMIT_EXCEEDED"
-    refused = rest.post(f"/v1/jobs/{job_id}:resume", json={"time_limit_seconds": 0.5})
+    refused = rest.post(f"/v1/jobs/{job_id}:resume", json={"time_limit_seconds": 0.05})
     assert list(violations(refused)) == ["time_limit_seconds"]
     again = rest.post(f"/v1/jobs/{job_id}:resume", json={"time_limit_seconds": 1000}).json()
     assert (again["state"], again["time_limit_seconds"]) == ("QUEUED", 1000)

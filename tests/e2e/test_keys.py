@@ -1,0 +1,325 @@
+"""With AUTH_MODE=keys: who calls without a key, or with one for something else, gets nowhere; by REST, gRPC
+and the vendors' SDKs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import anthropic
+import grpc
+import httpx
+import openai
+import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+from mlapi.training.v1 import job_service_pb2, job_service_pb2_grpc
+from mlapi_client import Client, PermissionDenied, Unauthenticated, key_file
+
+from gateway.stack import SERVICES, Stack
+from services.ai_gateway.fakes.app import KEY, Fake
+from services.ai_gateway.fakes.serving import serving_in_thread
+from tests.e2e.journeys import flowers, only_error, upload
+
+CHEAP, HAIKU = "openai/gpt-5-mini", "anthropic/claude-haiku-4-5"
+EVERYTHING = ("training:read", "training:write", "ai:call", "ai:budgets")
+UNKNOWN = "mlk_abcdefghijkl_" + "x" * 32
+
+
+@dataclass
+class Keyed:
+    """A stack that asks for keys. shown: every key that was made."""
+
+    stack: Stack
+    file: Path
+    shown: list[str] = field(default_factory=list)
+
+    def key(self, *scopes: str, tenant: str = "team-a") -> str:
+        """A new key, which the services know already."""
+        made = key_file.create(self.file, tenant, scopes)[1]
+        self.shown.append(made)
+        self.wait(made, 200)
+        return made
+
+    def wait(self, key: str, status: int) -> None:
+        """Returns when a key is answered with `status` everywhere; a key of any scope is known."""
+        deadline = time.monotonic() + 10
+        while {self._known(key, route) for route in ("/v1/jobs", "/v1/ai/models")} != {status == 200}:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def _known(self, key: str, route: str) -> bool:
+        with self.rest(key) as rest:
+            return rest.get(route).status_code != 401
+
+    def rest(self, key: str = "", **headers: str) -> httpx.Client:
+        """A REST caller."""
+        shown = {"authorization": f"Bearer {key}"} if key else {}
+        return httpx.Client(base_url=self.stack.url, timeout=30, headers={**shown, **headers})
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    folder = tmp_path_factory.mktemp("keyed")
+    file, own = folder / "keys.json", folder / "health.key"
+    health_key = key_file.create(file, "health", ["ai:call"])[1]
+    own.write_text(health_key + "\n")
+    with serving_in_thread(Fake()) as address:
+        settings = {
+            "AUTH_MODE": "keys",
+            "API_KEYS_FILE": str(file),
+            "HEALTH_API_KEY_FILE": str(own),
+            "LOG_LEVEL": "DEBUG",
+            "OPENAI_BASE_URL": f"{address}/openai/v1",
+            "ANTHROPIC_BASE_URL": f"{address}/anthropic",
+            "OPENAI_API_KEY": KEY,
+            "ANTHROPIC_API_KEY": KEY,
+        }
+        with Stack(folder / "data", settings) as stack:
+            yield Keyed(stack, file, [health_key])
+
+
+@pytest.fixture(scope="module")
+def key(keyed: Keyed) -> str:
+    """A key of team-a for everything but other tenants."""
+    return keyed.key(*EVERYTHING)
+
+
+@pytest.fixture(scope="module")
+def job(keyed: Keyed, key: str) -> str:
+    """A job of team-a."""
+    with keyed.rest(key) as rest:
+        upload(rest, "flowers", flowers())
+        made = rest.post("/v1/jobs", json={"dataset_id": "flowers", "target": "kind", "logistic": {}})
+        assert made.status_code == 200, made.text
+        return str(made.json()["job_id"])
+
+
+def reason(status: int, answer: httpx.Response) -> str:
+    assert answer.status_code == status, answer.text
+    return str(only_error(answer)["reason"])
+
+
+@pytest.mark.parametrize("shown", ["", UNKNOWN])
+def test_a_stranger_gets_nowhere_but_to_health(keyed: Keyed, shown: str) -> None:
+    with keyed.rest(shown) as rest:
+        for path in ("/v1/jobs", "/v1/datasets", "/v1/uploads", "/v1/ai/status", "/v1/ai/usage"):
+            assert reason(401, rest.get(path)) == "UNAUTHENTICATED"
+        assert reason(401, rest.get("/v1/jobs/x:watch")) == "UNAUTHENTICATED"
+        assert reason(401, rest.post("/v1/datasets/x:upload", content=b"a\n1\n")) == "UNAUTHENTICATED"
+        assert reason(401, rest.post("/v1/jobs", content=b"not even JSON")) == "UNAUTHENTICATED"
+        for path in ("/health", "/livez", "/readyz"):
+            assert rest.get(path).status_code == 200
+        assert rest.get("/health").json()["ai_services"]["openai"]["status"] == "healthy"
+
+
+def test_no_service_is_open_behind_the_edge(keyed: Keyed, key: str) -> None:
+    at = dict(zip(SERVICES, ports(keyed.stack), strict=True))
+    for port in at.values():
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+            assert health.status == health_pb2.HealthCheckResponse.SERVING
+    with grpc.insecure_channel(f"127.0.0.1:{at['training']}") as channel:
+        jobs = job_service_pb2_grpc.JobServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as refused:
+            jobs.ListJobs(job_service_pb2.ListJobsRequest())
+        status: Any = rpc_status.from_call(refused.value)
+        info = error_details_pb2.ErrorInfo.FromString(status.details[0].value)
+        assert (status.code, info.reason, info.domain) == (16, "UNAUTHENTICATED", "mlapi")
+        assert jobs.ListJobs(job_service_pb2.ListJobsRequest(), metadata=(("x-api-key", key),)) is not None
+
+
+def ports(stack: Stack) -> list[str]:
+    settings = stack.settings
+    addresses = (settings.training_address, settings.ai_gateway_address, settings.health_address)
+    return [address.rpartition(":")[2] for address in addresses]
+
+
+def test_a_key_is_for_its_scopes(keyed: Keyed) -> None:
+    reader, caller = keyed.key("training:read"), keyed.key("ai:call")
+    with keyed.rest(reader) as rest:
+        assert rest.get("/v1/jobs").status_code == 200
+        assert reason(403, rest.post("/v1/jobs", json={})) == "PERMISSION_DENIED"
+        assert reason(403, rest.get("/v1/ai/status")) == "PERMISSION_DENIED"
+    with keyed.rest(caller) as rest:
+        assert rest.get("/v1/ai/status").status_code == 200
+        assert reason(403, rest.get("/v1/jobs")) == "PERMISSION_DENIED"
+        assert reason(403, rest.put("/v1/ai/budgets/team-a", json={})) == "PERMISSION_DENIED"
+
+
+def test_the_python_client(keyed: Keyed, key: str, job: str) -> None:
+    with Client(keyed.stack.address, api_key=key) as client:
+        assert client.jobs.wait(job).tenant == "team-a"
+        # Training is asked in the caller's name, with the caller's key.
+        assert client.ai.enhance(job_id=job).proposals
+    with Client(keyed.stack.address) as client, pytest.raises(Unauthenticated):
+        client.jobs.get(job)
+    reader = keyed.key("ai:call")
+    with Client(keyed.stack.address, api_key=reader) as client, pytest.raises(PermissionDenied):
+        client.ai.enhance(job_id=job)
+
+
+ROUTES = {
+    "job": ["GET ", "GET /metrics", "GET /events", "GET :watch", "POST :cancel", "POST :resume", "DELETE "],
+    "model": ["GET ", "POST :predict", "GET :explain", "GET :export?format=onnx", "DELETE "],
+    "dataset": ["GET ", "GET /versions", "DELETE "],
+    "upload": ["GET ", "POST :write?offset=0", "POST :complete", "DELETE "],
+}
+BODIES: dict[str, Any] = {
+    "POST :predict": {"json": {"rows": [{}]}},
+    "POST :write?offset=0": {"content": b"a"},
+}
+
+
+def test_what_belongs_to_others_is_as_if_it_were_not_there(keyed: Keyed, key: str, job: str) -> None:
+    other, admin = keyed.key(*EVERYTHING, tenant="team-b"), keyed.key("admin", tenant="ops")
+    with Client(keyed.stack.address, api_key=key) as client:
+        mine = {"job": job, "dataset": "flowers", "model": client.jobs.wait(job).model_id}
+    with keyed.rest(key) as rest:
+        mine["upload"] = rest.post("/v1/uploads", json={"dataset_id": "flowers"}).json()["upload_id"]
+    with keyed.rest(other) as rest:
+        for kind, routes in ROUTES.items():
+            for route in routes:
+                verb, path = route.split(" ")
+                theirs, none = (
+                    rest.request(verb, f"/v1/{kind}s/{name}{path}", **BODIES.get(route, {}))
+                    for name in (mine[kind], "none")
+                )
+                assert reason(404, theirs) == reason(404, none) == f"{kind.upper()}_NOT_FOUND"
+                assert theirs.json()["message"].replace(mine[kind], "none") == none.json()["message"]
+            assert rest.get(f"/v1/{kind}s").json()[f"{kind}s"] == []
+        asked = {"dataset_id": "flowers", "target": "kind"}
+        assert reason(404, rest.post("/v1/jobs", json=asked)) == "DATASET_NOT_FOUND"
+        assert reason(404, rest.post("/v1/ai/enhance", json={"job_id": job})) == "JOB_NOT_FOUND"
+        taken = rest.post("/v1/datasets/flowers:upload", content=b"a\n1\n")
+        assert reason(409, taken) == "ALREADY_EXISTS"  # ids are the installation's
+        own = flowers(seed=2)
+        upload(rest, "tulips", own)
+        warm = {"dataset_id": "tulips", "target": "kind", "warm_start_model_id": mine["model"]}
+        assert reason(404, rest.post("/v1/jobs", json=warm)) == "MODEL_NOT_FOUND"
+    for shown in (key, admin):
+        with keyed.rest(shown) as rest:
+            for kind, name in mine.items():
+                assert name in [one[f"{kind}_id"] for one in rest.get(f"/v1/{kind}s").json()[f"{kind}s"]]
+    with keyed.rest(other, **{"x-tenant": "team-a"}) as rest:
+        assert reason(403, rest.post("/v1/jobs", json={"dataset_id": "flowers"})) == "PERMISSION_DENIED"
+
+
+def test_usage_and_budgets_are_the_keys_tenants(keyed: Keyed) -> None:
+    lab, rival = keyed.key("ai:call", "ai:budgets", tenant="lab"), keyed.key("ai:call", tenant="rival")
+    admin = keyed.key("admin", tenant="ops")
+    for shown in (lab, rival):
+        openai_sdk(keyed, shown).chat.completions.create(model=CHEAP, messages=SAID)
+    with keyed.rest(lab) as rest:
+        rows = rest.get("/v1/ai/usage").json()["rows"]
+        assert {(row["tenant"], row["key"]) for row in rows} == {("lab", lab[4:16])}
+        assert rest.get("/v1/ai/usage?tenant=lab").json()["rows"] == rows
+        for path in ("/v1/ai/usage?tenant=rival", "/v1/ai/usage:export?tenant=none", "/v1/ai/budgets/rival"):
+            assert reason(403, rest.get(path)) == "PERMISSION_DENIED"
+        limits = {"limits": [{"period": "DAY", "usd": 1, "key": lab[4:16]}]}
+        assert reason(403, rest.put("/v1/ai/budgets/rival", json=limits)) == "PERMISSION_DENIED"
+        assert rest.put("/v1/ai/budgets/lab", json=limits).status_code == 200
+    openai_sdk(keyed, lab).chat.completions.create(model=CHEAP, messages=SAID)
+    with keyed.rest(admin) as rest:
+        spent = rest.get("/v1/ai/budgets/lab").json()["limits"][0]["spent_nano_usd"]
+        assert int(spent) > 0  # the key that was shown is the key that is charged
+        assert {"lab", "rival"} <= {row["tenant"] for row in rest.get("/v1/ai/usage").json()["rows"]}
+
+
+SAID: Any = [{"role": "user", "content": "say 2"}]
+
+
+def openai_sdk(keyed: Keyed, key: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{keyed.stack.url}/v1/ai", api_key=key, max_retries=0)
+
+
+def claude(keyed: Keyed, **key: Any) -> anthropic.Anthropic:
+    return anthropic.Anthropic(base_url=f"{keyed.stack.url}/anthropic", max_retries=0, **key)
+
+
+def test_openais_sdk_raises_its_own_errors(keyed: Keyed, key: str) -> None:
+    client = openai_sdk(keyed, key)
+    assert (
+        client.chat.completions.create(model=CHEAP, messages=SAID).choices[0].message.content == "word0 word1"
+    )
+    assert list(client.models.list())
+    wrong = openai_sdk(keyed, UNKNOWN)
+    calls = [
+        lambda sdk: sdk.chat.completions.create(model=CHEAP, messages=SAID),
+        lambda sdk: list(sdk.chat.completions.create(model=CHEAP, messages=SAID, stream=True)),
+        lambda sdk: sdk.embeddings.create(model="openai/text-embedding-3-small", input="a"),
+        lambda sdk: sdk.models.list(),
+    ]
+    for call in calls:
+        with pytest.raises(openai.AuthenticationError) as refused:
+            call(wrong)
+        assert (refused.value.status_code, refused.value.code) == (401, "invalid_api_key")
+    reader = openai_sdk(keyed, keyed.key("training:read"))
+    for call in calls:
+        with pytest.raises(openai.PermissionDeniedError, match="has not the scope ai:call"):
+            call(reader)
+
+
+def test_anthropics_sdk_raises_its_own_errors(keyed: Keyed, key: str) -> None:
+    def ask(client: anthropic.Anthropic) -> Any:
+        return client.messages.create(model=HAIKU, max_tokens=9, messages=SAID)
+
+    assert ask(claude(keyed, api_key=key)).content[0].text == "word0 word1"
+    assert ask(claude(keyed, auth_token=key)).content[0].text == "word0 word1"
+    with pytest.raises(anthropic.AuthenticationError) as refused:
+        ask(claude(keyed, api_key=UNKNOWN))
+    assert refused.value.body["error"]["type"] == "authentication_error"  # type: ignore[index,call-overload]
+    reader = claude(keyed, api_key=keyed.key("training:read"))
+    with pytest.raises(anthropic.PermissionDeniedError, match="has not the scope"):
+        ask(reader)
+    with (
+        pytest.raises(anthropic.AuthenticationError),
+        claude(keyed, api_key=UNKNOWN).messages.stream(model=HAIKU, max_tokens=9, messages=SAID),
+    ):
+        pass
+
+
+def test_keys_are_rotated_without_a_failed_request(keyed: Keyed) -> None:
+    shown = [keyed.key("training:read")]
+    ended, answers = Event(), list[int]()
+
+    def call() -> None:
+        with httpx.Client(base_url=keyed.stack.url) as rest:
+            while not ended.is_set():
+                headers = {"authorization": f"Bearer {shown[0]}"}
+                answers.append(rest.get("/v1/jobs", headers=headers).status_code)
+
+    caller = Thread(target=call)
+    caller.start()
+    try:
+        old = shown[0]
+        shown[0] = keyed.key("training:read")
+        served = len(answers)
+        while len(answers) < served + 3:  # with the new one
+            time.sleep(0.01)
+        key_file.revoke(keyed.file, old[4:16])
+        keyed.wait(old, 401)
+    finally:
+        ended.set()
+        caller.join()
+    assert set(answers) == {200}
+    assert len(answers) > 10
+
+
+def test_no_key_is_in_any_log(keyed: Keyed, key: str) -> None:
+    """Runs last: all that was shown above is looked for."""
+    logs = {path.name: path.read_text(errors="replace") for path in keyed.stack.logs.iterdir()}
+    assert {"training.log", "ai_gateway.log", "health.log", "access.log"} <= logs.keys()
+    assert f'"key": "{key[4:16]}"' in logs["ai_gateway.log"]  # its public id may be
+    secrets = [one[17:] for one in (*keyed.shown, UNKNOWN)]
+    assert len(secrets) > 8
+    for name, text in logs.items():
+        assert not [secret for secret in secrets if secret in text], name
+    for name in SERVICES:
+        metrics = httpx.get(f"http://127.0.0.1:{keyed.stack.metrics_port(name)}/metrics").text
+        assert not [secret for secret in secrets if secret in metrics]
