@@ -71,6 +71,10 @@ bench-upload: setup gateway/api.pb ## A gigabyte of CSV through the edge: second
 bench-writers: setup ## 32 writers on one SQLite file, beside SQLite's own way to wait
 	@$(PY) bench/writers.py
 
+.PHONY: bench-ledger
+bench-ledger: setup ## Claims, entries and rates of AI calls, beside a transaction for each of them
+	@$(PY) bench/ledger.py
+
 .PHONY: bench-ingest
 bench-ingest: setup ## Files into Arrow, beside pyarrow's own readers: speed and memory
 	@$(PY) bench/ingest.py
@@ -87,12 +91,16 @@ bench-compute: setup ## Training on one core, beside PyTorch, JAX, scikit-learn,
 bench-accuracy: setup gateway/api.pb ## Sixteen real datasets through REST, beside RealMLP and boosted trees; takes hours
 	@$(PY) -m bench.accuracy
 
+.PHONY: bench-gateway
+bench-gateway: setup gateway/api.pb ## The AI gateway beside LiteLLM's proxy and Portkey's, before one mock vendor
+	@$(PY) -m bench.gateway
+
 .PHONY: bench-classical
 bench-classical: setup ## logistic, kmeans and linear on one core, beside scikit-learn
 	@$(PY) -m bench.classical
 
 .PHONY: bench
-bench: bench-classical bench-edge bench-upload bench-writers bench-ingest ## Every benchmark, each beside its peer
+bench: bench-classical bench-edge bench-upload bench-writers bench-ledger bench-ingest ## Every benchmark, each beside its peer
 
 ##@ Change
 PROTOS := $(shell find protos/mlapi -name '*.proto')
@@ -113,9 +121,10 @@ format: setup ## Format everything
 lock: setup ## Pin the newest versions that pyproject.toml allows
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--upgrade --extra dev pyproject.toml -o requirements/dev.lock
-	@for peers in bench bench-accuracy bench-compute; do \
+	@for peers in bench bench-accuracy bench-compute bench-gateway; do \
 		$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 			--upgrade requirements/$$peers.in -o requirements/$$peers.lock || exit 1; done
+	@cd bench/gateway/portkey && rm -f package-lock.json && npm install --silent --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved
 
 .PHONY: clean
 clean: ## Remove what was built, not .data
