@@ -41,7 +41,7 @@ def build(settings: HealthSettings) -> Served:
             "database": database_check(settings.database("training")),
             "disk": DiskCheck(settings.data_dir, settings.disk_min_free_bytes),
         },
-        providers=GatewayProviders(ai_gateway),
+        providers=GatewayProviders(ai_gateway, settings.health_api_key_file),
     )
     closing = AsyncExitStack()
     for channel in (training, ai_gateway):

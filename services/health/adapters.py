@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import sqlite3
 import time
@@ -18,6 +19,7 @@ from services.health import domain
 from services.health.application import Check
 from services.health.domain import Component, Status
 
+log = logging.getLogger("health")
 TIMEOUT_SECONDS = 1.0
 POSTGRESQL_PORT = 5432
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -46,16 +48,22 @@ class GatewayProviders:
 
     The gateway may be asking them at this moment, which takes longer than a report may: the last answer
     stands until there is another.
+
+    key_file: holds the API key to show, and is read each time, so that it may be changed.
     """
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, key_file: Path | None = None) -> None:
         self._stub = status_service_pb2_grpc.StatusServiceStub(channel)
+        self._key_file = key_file
         self._last: Mapping[str, Component] = {}
 
     async def __call__(self) -> Mapping[str, Component]:
         request = status_service_pb2.GetStatusRequest()
         try:
-            answer = await self._stub.GetStatus(request, timeout=TIMEOUT_SECONDS)
+            answer = await self._stub.GetStatus(request, timeout=TIMEOUT_SECONDS, metadata=self._shown())
+        except (OSError, ValueError):  # no such file, or nothing that a header can carry
+            log.warning("the API key to ask the AI gateway with cannot be read")
+            return {}
         except grpc.aio.AioRpcError as error:
             # Of a gateway that is down nothing is known; that it is down is said elsewhere.
             return self._last if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED else {}
@@ -64,6 +72,11 @@ class GatewayProviders:
             for item in answer.providers
         }
         return self._last
+
+    def _shown(self) -> tuple[tuple[str, str], ...]:
+        if self._key_file is None:
+            return ()
+        return (("authorization", f"Bearer {self._key_file.read_text().strip()}"),)
 
 
 class SqliteCheck:
