@@ -16,7 +16,7 @@ from services.ai_gateway.application.batches import Asked, Batches, Told
 from services.ai_gateway.domain.batch import ENDED, Answer, Batch, State
 from services.ai_gateway.domain.prompt import Prompt
 from services.ai_gateway.rpc import mapping_chat
-from services.chassis.callers import tenant
+from services.chassis.callers import key, tenant
 from services.chassis.errors import InvalidArgument, invalid_fields
 
 DEFAULT_SIZE, LARGEST_SIZE = 50, 1_000
@@ -45,7 +45,7 @@ class BatchServicer(batch_service_pb2_grpc.BatchServiceServicer):
         self._batches = batches
 
     async def CreateBatch(self, request: Any, context: Any) -> batch_pb2.Batch:
-        return _message(await self._batches.create(_asked(request), Account(tenant(context))))
+        return _message(await self._batches.create(_asked(request), Account(tenant(context), key())))
 
     async def GetBatch(self, request: Any, context: Any) -> batch_pb2.Batch:
         return _message(await self._batches.get(request.batch_id, tenant(context)))
