@@ -23,6 +23,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy  # noqa: F401 (whose BLAS is asked about)
+from threadpoolctl import threadpool_info
+
 from bench.compute.cases import CASES, Case
 from bench.compute.rounds import ROOT, Turn, WorkerFailed, measure, rate, ratio, share
 
@@ -129,12 +132,18 @@ def summary(rows: Sequence[Mapping[str, Any]], python: Path, options: argparse.N
     """What is published."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "used": 1},
+        "machine": {"processor": _processor(), "blas": _blas(), "cores": os.cpu_count(), "used": 1},
         "versions": {"python": platform.python_version(), **_ours(), **_peers(python)},
         "rounds": options.rounds,
         "seconds": options.seconds,
         "rows": rows,
     }
+
+
+def _blas() -> str:
+    """Whose kernels NumPy's products run: `OPENBLAS_CORETYPE` may hold them back."""
+    found = [one for one in threadpool_info() if one["user_api"] == "blas"]
+    return f"{found[0]['internal_api']} {found[0]['version']}, {found[0]['architecture']}" if found else ""
 
 
 def _processor() -> str:
