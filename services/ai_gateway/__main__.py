@@ -31,6 +31,7 @@ from services.ai_gateway.adapters.answers_memory import MemoryAnswers
 from services.ai_gateway.adapters.answers_redis import RedisAnswers
 from services.ai_gateway.adapters.answers_sql import SqlAnswers
 from services.ai_gateway.adapters.batches_sql import SqlBatches
+from services.ai_gateway.adapters.desk_sql import SqlDesk
 from services.ai_gateway.adapters.group_commit import GroupCommit
 from services.ai_gateway.adapters.key_ring import KeyRing
 from services.ai_gateway.adapters.ledger_sql.ledger import SqlLedger
@@ -50,12 +51,14 @@ from services.ai_gateway.adapters.webhook import Webhook, event
 from services.ai_gateway.application.batch_turns import BatchTurns
 from services.ai_gateway.application.batches import Batches
 from services.ai_gateway.application.chats import Chats
+from services.ai_gateway.application.desk import TwoStores
 from services.ai_gateway.application.enhance import Enhance
 from services.ai_gateway.application.meter import Meter
 from services.ai_gateway.application.models import Models
 from services.ai_gateway.application.ports import (
     Answers,
     BatchStore,
+    Desk,
     Entry,
     Ledger,
     Limiter,
@@ -92,6 +95,7 @@ class Stores:
     commits: GroupCommit
     ledger: Ledger
     limiter: Limiter
+    desk: Desk
     cache: Answers
     replays: Answers
     batches: BatchStore
@@ -116,6 +120,7 @@ def build(settings: AiGatewaySettings) -> Served:
         settling=settling,
         alert=_alerts(settings, metrics, session),
         observe=partial(_observe, metrics),
+        desk=stores.desk,
     )
     router = Router(
         vendors.observed(settings, vendors.chatting(settings, session), metrics, prices), keys, asyncio.sleep
@@ -151,11 +156,13 @@ def _stores(settings: AiGatewaySettings) -> Stores:
     migrate(url, Path(migrations.__path__[0]))
     commits = GroupCommit(database)
     redis = limiter_redis.connected(settings.redis_url) if settings.redis_url else None
+    ledger, limiter = SqlLedger(database, commits), _limiter(settings, commits, redis)
     return Stores(
         database,
         commits,
-        SqlLedger(database, commits),
-        _limiter(settings, commits, redis),
+        ledger,
+        limiter,
+        SqlDesk(commits, limiter) if isinstance(limiter, SqlLimiter) else TwoStores(ledger, limiter),
         RedisAnswers(redis) if redis else MemoryAnswers(),
         SqlAnswers(commits, time.time),
         SqlBatches(database, commits),

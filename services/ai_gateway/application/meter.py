@@ -12,7 +12,8 @@ from time import monotonic
 from typing import Any
 
 from services.ai_gateway.application.accounts import Account
-from services.ai_gateway.application.ports import Claim, Entry, Ledger, Limiter, Outcome
+from services.ai_gateway.application.desk import TwoStores
+from services.ai_gateway.application.ports import Claim, Desk, Entry, Ledger, Limiter, Outcome
 from services.ai_gateway.domain.bill import Bill
 from services.ai_gateway.domain.budget import Spent
 from services.ai_gateway.domain.routing import Alias, Target
@@ -55,6 +56,7 @@ class Meter:
     unpriced: whether models may be called that nobody knows the price of; they count as free.
     settling: a call that is not settled so long after its deadline has died with its process.
     alert: told of limits whose threshold was passed. observe: told of every entry, in its call's context.
+    desk: for `ledger` and `limiter` at once, if there is a faster way than one after the other.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class Meter:
         settling: timedelta = SETTLING,
         alert: Callable[[Sequence[Spent]], None] = lambda passed: None,
         observe: Callable[[Entry], None] = lambda entry: None,
+        desk: Desk | None = None,
     ) -> None:
         self.ledger, self.limiter, self.prices, self.clock = ledger, limiter, prices, clock
+        self.desk = desk or TwoStores(ledger, limiter)
         self.alert, self.observe = alert, observe
         self._unpriced, self._settling = unpriced, settling
         self._open: set[Tab] = set()
@@ -102,7 +106,6 @@ class Meter:
         self, call_id: str, account: Account, endpoint: str, quote: Quote, size: Size, seconds: float
     ) -> Tab:
         """Raises RateLimited and BudgetExceeded; then nothing is taken. seconds: of the call at most."""
-        taken = await self.limiter.acquire(account.tenant, account.key, endpoint, size.likely)
         now = self.clock()
         target = next(iter(quote.most))
         claim = Claim(
@@ -116,11 +119,7 @@ class Meter:
             now,
             now + timedelta(seconds=seconds) + self._settling,
         )
-        try:
-            await self.ledger.claim(claim)
-        except BaseException:
-            await self.limiter.give_back(account.tenant, account.key, endpoint, size.likely, taken)
-            raise
+        taken = await self.desk.open(claim, size.likely)
         return Tab(self, claim, size, taken)
 
     async def again(self, call_id: str, account: Account, endpoint: str, bill: Bill) -> None:
@@ -241,24 +240,19 @@ class Tab:
         return price(self.dearer).cost(usage) - self.nano_usd if self.dearer else 0
 
     async def _settle(self, claim: Claim, entry: Entry) -> None:
-        unused = self._size.likely - entry.usage.total
-        if unused <= 0 or claim is not self._first:
-            await self._write(entry)
-            return
-        # Together, so that one transaction can do both.
-        limiter = self._meter.limiter
-        back = limiter.give_back(claim.tenant, claim.key, claim.endpoint, unused, self._taken)
-        giving = asyncio.create_task(back)
-        await self._write(entry)
-        await giving
-
-    async def _write(self, entry: Entry) -> None:
         try:
-            if passed := await self._meter.ledger.settle(entry):
+            if passed := await self._meter.desk.close(entry, self._unused(claim, entry), self._taken):
                 self._meter.alert(passed)
         except Exception:
             # The claim stays, and becomes an entry of its whole amount when it expires.
             log.exception("a call could not be settled", extra={"fields": {"call_id": entry.call_id}})
+
+    def _unused(self, claim: Claim, entry: Entry) -> int:
+        """Tokens that were taken of the limits and not used; below 0 those that were used beyond."""
+        if claim is not self._first:
+            return 0
+        unused = self._size.likely - entry.usage.total
+        return max(unused, 0) if entry.usage.estimated else unused
 
 
 def guessed(size: Size, said: int, unseen: int = 0) -> Usage:

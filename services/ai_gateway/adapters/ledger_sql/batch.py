@@ -1,25 +1,27 @@
 """Reads from the store what some operations need, and writes down what the books say after them.
 
-Locks are taken in one order, claims before budgets and each by their keys, so that transactions of several
-processes cannot wait for each other in a circle. Whoever has a tenant's budgets has all its windows.
+Locks are taken in one order, claims before budgets before rates and each by their keys, so that transactions
+of several processes cannot wait for each other in a circle. Whoever has a tenant's budgets has all its
+windows.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter
 
 from services.ai_gateway.adapters.cursor import Cursor, Row, marks
 from services.ai_gateway.adapters.ledger_sql.books import (
+    Booking,
     Books,
     Held,
     Known,
     Lose,
-    Operation,
     Window,
     WindowKey,
     Withdraw,
@@ -27,6 +29,7 @@ from services.ai_gateway.adapters.ledger_sql.books import (
     numbers_of,
     window_key,
 )
+from services.ai_gateway.adapters.ledger_sql.rates import Counters, Counting, GiveBack, Take
 from services.ai_gateway.adapters.ledger_sql.tables import GROUP, SUMS
 from services.ai_gateway.application.ports.ledger import Claim, Entry
 from services.ai_gateway.domain.budget import Budget, Limit
@@ -53,16 +56,70 @@ _SPENT = "SELECT COALESCE(SUM(nano_usd), 0) FROM ledger_sums WHERE day BETWEEN ?
 _RESERVED = "SELECT COALESCE(SUM(nano_usd), 0) FROM ledger_claims WHERE day BETWEEN ? AND ? AND tenant = ?"
 
 
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A claim that takes of its caller's rates as well, or does neither. take: None where no rate holds."""
+
+    claim: Claim
+    take: Take | None
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """An entry, and the tokens that its call left over."""
+
+    entry: Entry
+    back: GiveBack | None
+
+
+Operation: TypeAlias = Booking | Counting | Open | Close
+
+
 def carry_out(cursor: Cursor, operations: Sequence[Operation]) -> list[Any]:
     """A `Handler`: the answer to each."""
-    books = Books(_known(cursor, operations))
-    answers = [_answer(books, operation) for operation in operations]
+    books = Books(_known(cursor, [one for one in map(_booking, operations) if one]))
+    counters = Counters(cursor, [one for one in map(_counting, operations) if one])
+    answers = [_answer(books, counters, operation) for operation in operations]
     _write(cursor, books)
+    counters.write()
     return answers
 
 
-def _answer(books: Books, operation: Operation) -> Any:
+def _booking(operation: Operation) -> Booking | None:
     match operation:
+        case Open(claim):
+            return claim
+        case Close(entry):
+            return entry
+        case Take() | GiveBack():
+            return None
+    return operation
+
+
+def _counting(operation: Operation) -> Counting | None:
+    match operation:
+        case Open(_, take):
+            return take
+        case Close(_, back):
+            return back
+        case Take() | GiveBack():
+            return operation
+    return None
+
+
+def _answer(books: Books, counters: Counters, operation: Operation) -> Any:
+    match operation:
+        case Open(claim, take):
+            refusal = (take and counters.refusal(take)) or books.claim(claim)
+            return refusal or (counters.take(take) if take else 0.0)
+        case Close(entry, back):
+            if back:
+                counters.give_back(back)
+            return books.settle(entry)
+        case Take():
+            return counters.refusal(operation) or counters.take(operation)
+        case GiveBack():
+            return counters.give_back(operation)
         case Claim():
             return books.claim(operation)
         case Entry():
@@ -73,7 +130,7 @@ def _answer(books: Books, operation: Operation) -> Any:
             return books.lose(call_id, now)
 
 
-def _known(cursor: Cursor, operations: Sequence[Operation]) -> Known:
+def _known(cursor: Cursor, operations: Sequence[Booking]) -> Known:
     ids = sorted({operation.call_id for operation in operations})
     ending = sorted({one.call_id for one in operations if not isinstance(one, Claim)})
     held = {row[0]: Held(*row) for row in _by_ids(cursor, f"{_HELD} FROM ledger_claims", ids, " FOR UPDATE")}
@@ -93,7 +150,7 @@ def _known(cursor: Cursor, operations: Sequence[Operation]) -> Known:
     return Known(held, settled, budgets, windows_of(cursor, wanted))
 
 
-def _where(operation: Operation, held: Held | None) -> Iterable[tuple[str, str]]:
+def _where(operation: Booking, held: Held | None) -> Iterable[tuple[str, str]]:
     """Tenants and days in whose windows it may change something."""
     if held:
         yield held.tenant, held.day

@@ -54,7 +54,7 @@ class Lose:
     now: datetime
 
 
-Operation: TypeAlias = Claim | Entry | Withdraw | Lose
+Booking: TypeAlias = Claim | Entry | Withdraw | Lose
 
 
 @dataclass(slots=True)

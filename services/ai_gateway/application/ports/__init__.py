@@ -2,6 +2,7 @@
 
 from services.ai_gateway.application.ports.answers import AnswerKey, Answers, Kept
 from services.ai_gateway.application.ports.batches import BatchStore, BatchVendor, Held, Overtaken
+from services.ai_gateway.application.ports.desk import Desk
 from services.ai_gateway.application.ports.keys import Key, Keys
 from services.ai_gateway.application.ports.ledger import (
     BudgetExceeded,
@@ -32,6 +33,7 @@ __all__ = [
     "ChatProvider",
     "Check",
     "Claim",
+    "Desk",
     "Entry",
     "Failure",
     "Held",
