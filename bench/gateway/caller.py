@@ -109,7 +109,8 @@ class HttpCaller(asyncio.Protocol):
 class GrpcCaller:
     """See Caller: calls of ChatService over a channel that a few callers share."""
 
-    def __init__(self, channel: grpc.aio.Channel, whole: bytes) -> None:
+    def __init__(self, channel: grpc.aio.Channel, whole: bytes, key: str) -> None:
+        self._key = (("authorization", f"Bearer {key}"),)
         service = "/mlapi.ai_gateway.v1.ChatService/"
         self._whole = whole
         # Neither parses: what the answer holds is looked for in its bytes.
@@ -118,7 +119,7 @@ class GrpcCaller:
 
     async def ask(self) -> None:
         try:
-            answer = await self._chat(self._whole, timeout=60, wait_for_ready=True)
+            answer = await self._chat(self._whole, metadata=self._key, timeout=60, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
             raise CallFailed(str(error.details())) from None
         if b"word4" not in answer:
@@ -126,7 +127,7 @@ class GrpcCaller:
 
     async def stream(self, body: bytes, saw: Saw) -> None:
         try:
-            async for event in self._stream(body, timeout=300):
+            async for event in self._stream(body, metadata=self._key, timeout=300):
                 saw(event)
         except grpc.aio.AioRpcError as error:
             raise CallFailed(str(error.details())) from None
@@ -145,8 +146,8 @@ class Channels:
         self._channels = [grpc.aio.insecure_channel(address, options) for _ in range(count)]
         self._next = itertools.cycle(self._channels)
 
-    def caller(self, whole: bytes) -> GrpcCaller:
-        return GrpcCaller(next(self._next), whole)
+    def caller(self, whole: bytes, key: str) -> GrpcCaller:
+        return GrpcCaller(next(self._next), whole, key)
 
     async def close(self) -> None:
         for channel in self._channels:

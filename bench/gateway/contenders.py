@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlapi.ai_gateway.v1 import chat_pb2, chat_service_pb2
+from mlapi_client import key_file
 
 from bench.gateway.caller import Caller, CallFailed, Channels, HttpCaller
 from bench.gateway.processes import running
@@ -59,11 +60,13 @@ class Grounds:
         """The whole product: by gRPC, and by REST through Envoy."""
         ports = free_ports()
         data = self.folder / f"ours-{time.monotonic_ns()}"
-        with Stack(data, {**_our_settings(self.vendor), **ports}, on_free_ports=False) as stack:
+        settings, key = self._our_settings()
+        with Stack(data, {**settings, **ports}, on_free_ports=False) as stack:
             service, edge = stack.pid("ai_gateway"), stack.pid("edge")
             path, model = "/v1/ai/chat/completions", f"openai/{MODEL}"
-            rest = _over_http("ours, REST", stack.settings.port, path, {}, model, [service, edge])
-            async with _over_grpc("ours, gRPC", int(ports["AI_GATEWAY_GRPC_PORT"]), [service]) as grpc_:
+            headers = {"authorization": f"Bearer {key}"}
+            rest = _over_http("ours, REST", stack.settings.port, path, headers, model, [service, edge])
+            async with _over_grpc("ours, gRPC", int(ports["AI_GATEWAY_GRPC_PORT"]), key, [service]) as grpc_:
                 yield grpc_, rest
 
     @asynccontextmanager
@@ -72,11 +75,27 @@ class Grounds:
         ports = free_ports()
         data = self.folder / f"alone-{time.monotonic_ns()}"
         data.mkdir()
-        settings = {**_our_settings(self.vendor), **ports, "DATA_DIR": str(data)}
+        ours, key = self._our_settings()
+        settings = {**ours, **ports, "DATA_DIR": str(data)}
         command = [sys.executable, "-m", "services.ai_gateway"]
         with _logged(data / "log", command, settings) as pid:
-            async with _over_grpc("ours, gRPC", int(ports["AI_GATEWAY_GRPC_PORT"]), [pid]) as contender:
+            async with _over_grpc("ours, gRPC", int(ports["AI_GATEWAY_GRPC_PORT"]), key, [pid]) as contender:
                 yield contender
+
+    def _our_settings(self) -> tuple[dict[str, str], str]:
+        """Keys that are checked, limits that are reckoned with at every call and never reached; and a key."""
+        keys = self.folder / "keys.json"
+        _, key = key_file.create(keys, "bench", ("ai:call",))
+        settings = {
+            "OPENAI_BASE_URL": f"http://127.0.0.1:{self.vendor}/v1",
+            "OPENAI_API_KEY": KEY,
+            "AUTH_MODE": "keys",
+            "API_KEYS_FILE": str(keys),
+            "RATE_LIMIT_ENABLED": "true",
+            "AI_REQUESTS": "1000000000/day, 1000000000/hour",
+            "AI_TOKENS": "1000000000000/minute",
+        }
+        return settings, key
 
     @asynccontextmanager
     async def litellm(self) -> AsyncIterator[Contender]:
@@ -156,17 +175,6 @@ def install() -> dict[str, str]:
     return {}
 
 
-def _our_settings(vendor: int) -> dict[str, str]:
-    return {
-        "OPENAI_BASE_URL": f"http://127.0.0.1:{vendor}/v1",
-        "OPENAI_API_KEY": KEY,
-        # Limits that are reckoned with at every call, and never reached.
-        "RATE_LIMIT_ENABLED": "true",
-        "AI_REQUESTS": "1000000000/day, 1000000000/hour",
-        "AI_TOKENS": "1000000000000/minute",
-    }
-
-
 def _litellm_settings(vendor: int) -> dict[str, object]:
     target = {"model": f"openai/{MODEL}", "api_base": f"http://127.0.0.1:{vendor}/v1", "api_key": KEY}
     return {
@@ -201,11 +209,11 @@ def _over_http(  # noqa: PLR0917 (an address, and what is said there)
 
 
 @asynccontextmanager
-async def _over_grpc(name: str, port: int, pids: Sequence[int]) -> AsyncIterator[Contender]:
+async def _over_grpc(name: str, port: int, key: str, pids: Sequence[int]) -> AsyncIterator[Contender]:
     channels = Channels(f"127.0.0.1:{port}", CHANNELS)
 
     async def opened(count: int) -> list[Caller]:
-        return [channels.caller(_message(PROMPT, False)) for _ in range(count)]
+        return [channels.caller(_message(PROMPT, False), key) for _ in range(count)]
 
     try:
         yield Contender(name, pids, _message, opened)

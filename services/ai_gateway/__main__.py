@@ -199,12 +199,14 @@ def _calls(chats: ReusingChats, models: Models, batches: Batches, spending: Spen
             "mlapi.ai_gateway.v1.ChatService",
             chat_service_pb2_grpc.add_ChatServiceServicer_to_server,
             ChatServicer(chats),
+            recorded=True,  # in the ledger
         ),
         Registration(
             "mlapi.ai_gateway.v1.WireService",
             wire_service_pb2_grpc.add_WireServiceServicer_to_server,
             wire,
             wire.refusals(),
+            recorded=True,
         ),
         Registration(
             "mlapi.ai_gateway.v1.BatchService",

@@ -11,7 +11,7 @@ import inspect
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing
 from typing import Any, TypeAlias, TypeVar
 
@@ -47,6 +47,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler of a server; see the module.
 
     door: who may call; everyone without one. refusals: `/package.Service/Method` → how it refuses a caller.
+    recorded: services that keep a record of each call themselves.
     """
 
     def __init__(
@@ -56,7 +57,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         tracing: Tracing,
         door: Door | None = None,
         refusals: Mapping[str, Refusal] | None = None,
+        *,
+        recorded: Collection[str] = (),
     ) -> None:
+        self.recorded = recorded
         self._reader = reader
         self._metrics = metrics
         self._tracing = tracing
@@ -205,10 +209,15 @@ class _Call:
     def end(self, code: str, message: str = "") -> None:
         """Closes the books on the call."""
         self._patience.close()
-        # That a read went well is no news: the edge's access log has it, and a line costs a third of it.
-        quiet = code == "OK" and self.method.rpartition("/")[2].startswith(READS)
+        quiet = code == "OK" and self._is_no_news()
         level = logging.DEBUG if quiet else logging.INFO
         self._interceptor.finish(self, code, message, level)
+
+    def _is_no_news(self) -> bool:
+        """That it went well: of a read, the edge's access log has it, and a line costs a third of it; other
+        calls may be on record elsewhere."""
+        service, _, name = self.method.removeprefix("/").rpartition("/")
+        return name.startswith(READS) or service in self._interceptor.recorded
 
     async def fail(self, error: BaseException) -> None:
         """Answers `error` as a status with details; returns when the call is beyond answering."""

@@ -54,12 +54,14 @@ class Registration:
     """A servicer, and the generated function that adds it to a server.
 
     refusals: how methods answer callers who are not let in, of those that do not answer with a status.
+    recorded: whether it keeps a record of each call itself, so that the log need not.
     """
 
     name: str  # full name of the gRPC service
     add: Callable[[Any, Any], None]
     servicer: Any
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    recorded: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ async def serve(settings: ServiceSettings, served: Served) -> None:
         tracing,
         Door(KeyFile(settings.api_keys_file)) if settings.api_keys_file else None,
         _refusals(served),
+        recorded={registration.name for registration in served.registrations if registration.recorded},
     )
     options = [
         # Two servers on one port would share its calls in silence.
