@@ -35,8 +35,8 @@ class Caller(Protocol):
 class HttpCaller(asyncio.Protocol):
     """See Caller: one connection of HTTP/1.1, kept alive. asyncio sets TCP_NODELAY."""
 
-    def __init__(self, head: bytes, whole: bytes) -> None:
-        self._head, self._whole = head, self._request(head, whole)
+    def __init__(self, port: int, head: bytes, whole: bytes) -> None:
+        self._port, self._head, self._whole = port, head, self._request(head, whole)
         self._done: asyncio.Future[None] | None = None
         self._saw: Saw | None = None
 
@@ -49,8 +49,8 @@ class HttpCaller(asyncio.Protocol):
         lines = {"host": f"127.0.0.1:{port}", "content-type": "application/json", **headers}
         text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         head = f"POST {path} HTTP/1.1\r\n{text}".encode()
-        loop = asyncio.get_running_loop()
-        _, caller = await loop.create_connection(lambda: HttpCaller(head, whole), "127.0.0.1", port)
+        caller = HttpCaller(port, head, whole)
+        await caller._connect()
         return caller
 
     async def ask(self) -> None:
@@ -62,11 +62,16 @@ class HttpCaller(asyncio.Protocol):
     async def close(self) -> None:
         self._transport.close()
 
-    def _sent(self, request: bytes, saw: Saw | None) -> asyncio.Future[None]:
+    async def _connect(self) -> None:
+        await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self._port)
+
+    async def _sent(self, request: bytes, saw: Saw | None) -> None:
+        if self._transport.is_closing():  # LiteLLM hangs up on idle connections now and then
+            await self._connect()
         self._said, self._left, self._well, self._saw = b"", -1, False, saw
         self._done = asyncio.get_running_loop().create_future()
         self._transport.write(request)
-        return self._done
+        await self._done
 
     def connection_made(self, transport: Any) -> None:
         self._transport: asyncio.Transport = transport
