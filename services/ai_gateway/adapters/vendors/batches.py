@@ -8,6 +8,7 @@ from datetime import timedelta
 import aiohttp
 
 from services.ai_gateway.adapters.vendors.exchange import Exchange
+from services.ai_gateway.adapters.vendors.failures import readable
 from services.ai_gateway.application.ports import Key
 from services.ai_gateway.dialects.anthropic import batches as anthropic
 from services.ai_gateway.dialects.openai import batches as openai
@@ -43,7 +44,7 @@ class _Batches:
         while True:
             query = f"?limit={PAGE}" + (f"&{after}={cursor}" if cursor else "")
             body = await self._exchange.get(path + query, key)
-            with self._exchange.readable():
+            with readable(self._exchange.vendor):
                 page, cursor = read(body)
             for seen in page:
                 if seen.made < batch.made - APART:
@@ -62,10 +63,10 @@ class OpenAiBatches(_Batches):
         content = openai.requests(batch_id, lines)
         form.add_field("file", content, filename=f"{batch_id}.jsonl", content_type="application/jsonl")
         uploaded = await self._exchange.post("/files", key, form)
-        with self._exchange.readable():
+        with readable(self._exchange.vendor):
             file_id = openai.file_id(uploaded)
         begun = await self._exchange.post("/batches", key, openai.creation(file_id, batch_id))
-        with self._exchange.readable():
+        with readable(self._exchange.vendor):
             return openai.seen(begun).vendor_id
 
     async def find(self, batch: Batch, key: Key) -> Seen | None:
@@ -78,7 +79,7 @@ class OpenAiBatches(_Batches):
     async def look(self, vendor_id: str, key: Key) -> Seen:
         """See BatchVendor."""
         body = await self._exchange.get(f"/batches/{vendor_id}", key)
-        with self._exchange.readable():
+        with readable(self._exchange.vendor):
             return openai.seen(body)
 
     async def cancel(self, vendor_id: str, key: Key) -> None:
@@ -88,7 +89,7 @@ class OpenAiBatches(_Batches):
     async def results(self, seen: Seen, key: Key) -> list[Said]:
         """See BatchVendor."""
         bodies = [await self._exchange.get(f"/files/{name}/content", key) for name in seen.files]
-        with self._exchange.readable():
+        with readable(self._exchange.vendor):
             return [one for body in bodies for one in openai.said(body)]
 
 
@@ -101,7 +102,7 @@ class AnthropicBatches(_Batches):
     async def submit(self, batch_id: str, lines: Sequence[Line], key: Key) -> str:
         """See BatchVendor."""
         body = await self._exchange.post(self.PATH, key, anthropic.creation(batch_id, lines))
-        with self._exchange.readable():
+        with readable(self._exchange.vendor):
             return anthropic.seen(body).vendor_id
 
     async def find(self, batch: Batch, key: Key) -> Seen | None:
@@ -114,7 +115,7 @@ class AnthropicBatches(_Batches):
     async def look(self, vendor_id: str, key: Key) -> Seen:
         """See BatchVendor."""
         body = await self._exchange.get(f"{self.PATH}/{vendor_id}", key)
-        with self._exchange.readable():
+        with readable(self._exchange.vendor):
             return anthropic.seen(body)
 
     async def cancel(self, vendor_id: str, key: Key) -> None:
@@ -124,5 +125,5 @@ class AnthropicBatches(_Batches):
     async def results(self, seen: Seen, key: Key) -> list[Said]:
         """See BatchVendor."""
         body = await self._exchange.get(f"{self.PATH}/{seen.vendor_id}/results", key)
-        with self._exchange.readable():
+        with readable(self._exchange.vendor):
             return list(anthropic.said(body))

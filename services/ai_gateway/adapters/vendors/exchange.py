@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import aiohttp
 from yarl import URL
 
 from services.ai_gateway.adapters.vendors import refusals
+from services.ai_gateway.adapters.vendors.failures import reachable
 from services.ai_gateway.adapters.vendors.http_vendor import MOST_OF_A_REFUSAL
-from services.ai_gateway.application.ports import Failure, Key, VendorError
+from services.ai_gateway.application.ports import Key
 from services.ai_gateway.dialects.codec import Codec
 from services.ai_gateway.domain.routing import Deadlines
 
@@ -40,19 +40,10 @@ class Exchange:
         """bytes: JSON. A form brings its own type."""
         return await self._exchange("POST", path, key, body, JSON if isinstance(body, bytes) else {})
 
-    @contextmanager
-    def readable(self) -> Iterator[None]:
-        """Around what reads an answer."""
-        try:
-            yield
-        except ValueError:  # msgspec's are such
-            text = "its answer cannot be read"
-            raise VendorError(self.vendor, Failure.MALFORMED, text, charged=True) from None
-
     async def _exchange(
         self, verb: str, path: str, key: Key, body: bytes | aiohttp.FormData | None, type_: Mapping[str, str]
     ) -> bytes:
-        with self._reachable():
+        with reachable(self.vendor):
             async with (
                 asyncio.timeout(self._deadlines.first),
                 self._session.request(
@@ -68,17 +59,3 @@ class Exchange:
                     return await answer.read()
                 said = await answer.content.read(MOST_OF_A_REFUSAL)
         raise refusals.of_answer(self.vendor, self.codec, answer.status, answer.headers, said, key)
-
-    @contextmanager
-    def _reachable(self) -> Iterator[None]:
-        """Exceptions' texts, which may hold headers, stay here."""
-        try:
-            yield
-        except aiohttp.ClientConnectorError as error:
-            text = f"it cannot be reached ({type(error).__name__})"
-            raise VendorError(self.vendor, Failure.CONNECTION, text) from None
-        except TimeoutError:
-            raise VendorError(self.vendor, Failure.TIMEOUT, "it took too long", charged=True) from None
-        except (aiohttp.ClientError, OSError) as error:
-            text = f"it hung up ({type(error).__name__})"
-            raise VendorError(self.vendor, Failure.CONNECTION, text, charged=True) from None

@@ -14,6 +14,7 @@ import aiohttp
 from yarl import URL
 
 from services.ai_gateway.adapters.vendors import refusals
+from services.ai_gateway.adapters.vendors.failures import broken, reachable, readable
 from services.ai_gateway.application.ports import Failure, Key, VendorError
 from services.ai_gateway.dialects.codec import Codec, StreamError, StreamReader
 from services.ai_gateway.dialects.sse import Frames
@@ -50,7 +51,7 @@ class HttpVendor:
     async def complete(self, prompt: Prompt, model: str, key: Key, deadlines: Deadlines) -> Completion:
         body = self._codec.chat(prompt, model, stream=False)
         said = await self._post(self._codec.chat_path(model, stream=False), body, key, deadlines)
-        with self._readable():
+        with readable(self.vendor):
             return self._codec.answer(said)
 
     async def embed(self, request: EmbedRequest, model: str, key: Key, deadlines: Deadlines) -> Embeddings:
@@ -58,7 +59,7 @@ class HttpVendor:
         if not path:
             raise VendorError(self.vendor, Failure.BAD_REQUEST, "this vendor embeds nothing", 400)
         said = await self._post(path, self._codec.embed(request, model), key, deadlines)
-        with self._readable():
+        with readable(self.vendor):
             return self._codec.embeddings(said)
 
     async def stream(
@@ -74,7 +75,7 @@ class HttpVendor:
                 while not reader.ended:
                     piece = await patience.wait(answer.content.readany())
                     if not piece:
-                        raise self._broken(Failure.CONNECTION, "the stream was cut")
+                        raise broken(self.vendor, Failure.CONNECTION, "the stream was cut")
                     for delta in self._deltas(reader, frames, piece):
                         # Who only says that it is alive gets no longer for the first content.
                         begun = begun or delta.has_content
@@ -94,7 +95,7 @@ class HttpVendor:
 
     async def _post(self, path: str, body: bytes, key: Key, deadlines: Deadlines) -> bytes:
         with self._reachable(key):
-            async with asyncio.timeout(deadlines.first), self._sent(path, body, key, deadlines) as answer:
+            async with asyncio.timeout(deadlines.whole), self._sent(path, body, key, deadlines) as answer:
                 await self._check(answer, key)
                 return await answer.read()
         raise AssertionError  # the block above returns or raises
@@ -123,34 +124,14 @@ class HttpVendor:
 
     @contextmanager
     def _reachable(self, key: Key) -> Iterator[None]:
-        """Raises VendorError for what goes wrong; exceptions' texts, which may hold headers, stay here."""
-        try:
-            yield
-        except aiohttp.ConnectionTimeoutError:
-            raise VendorError(self.vendor, Failure.TIMEOUT, "it cannot be reached in time") from None
-        except TimeoutError:
-            raise self._broken(Failure.TIMEOUT, "it took too long") from None
-        except StreamError as error:
-            raise refusals.of_stream(self.vendor, self._codec, error.body, key) from None
-        except aiohttp.ClientConnectorError as error:
-            text = f"it cannot be reached ({type(error).__name__})"
-            raise VendorError(self.vendor, Failure.CONNECTION, text) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._broken(Failure.CONNECTION, f"it hung up ({type(error).__name__})") from None
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
-        except ValueError:  # msgspec's are such
-            raise self._broken(Failure.MALFORMED, "its answer cannot be read") from None
-
-    def _broken(self, failure: Failure, message: str) -> VendorError:
-        """Of a call that it had taken, and may charge for."""
-        return VendorError(self.vendor, failure, message, charged=True)
+        with reachable(self.vendor):
+            try:
+                yield
+            except StreamError as error:
+                raise refusals.of_stream(self.vendor, self._codec, error.body, key) from None
 
     def _deltas(self, reader: StreamReader, frames: Frames, piece: bytes) -> Iterator[Delta]:
-        with self._readable():
+        with readable(self.vendor):
             for frame in frames.feed(piece):
                 if (delta := reader.read(frame)) is not None:
                     yield delta
