@@ -24,6 +24,8 @@ from services.chassis.errors import FailedPrecondition, Unavailable
 
 Result = TypeVar("Result")
 BACKOFF, RULE = Backoff(), BreakerRule()
+# Lanes whose state is kept: callers may name models that nobody has heard of.
+MOST_LANES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +200,18 @@ class Router:
 
     def _breaker(self, lane: Lane) -> Breaker:
         if lane not in self._breakers:
+            if len(self._breakers) >= MOST_LANES:
+                self._forget_the_unknown()
             self._breakers[lane] = Breaker(self._rule)
         return self._breakers[lane]
+
+    def _forget_the_unknown(self) -> None:
+        """Drops all of which nothing bad is known; if that is none, the one that was used first."""
+        now = self._now()
+        harmless = [lane for lane, breaker in self._breakers.items() if breaker.state(now) == "closed"]
+        for lane in harmless or [next(iter(self._breakers))]:
+            del self._breakers[lane]
+            self._paces.pop(lane.target, None)
 
     def _all_open(self, alias: Alias) -> Unavailable:
         lanes: Sequence[Lane] = [lane for target in alias.targets for lane in self._of(target)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.ai_gateway.application import router
 from services.ai_gateway.application.failing import VendorRefused
 from services.ai_gateway.application.ports import Failure, Key, VendorError
 from services.ai_gateway.application.router import Lane, Reached, Router
@@ -16,7 +17,7 @@ from services.ai_gateway.domain.routing import Alias, Backoff, BreakerRule, Dead
 from services.chassis.errors import AppError, FailedPrecondition, ResourceExhausted, Unavailable
 
 A, B, C = Target("a", "x"), Target("b", "y"), Target("c", "z")
-DEADLINES = Deadlines(connect=1, first=10, between=5, total=100)
+DEADLINES = Deadlines(connect=1, first=10, between=5, whole=50, total=100)
 RULE = BreakerRule(failures=2, cool=5.0, longest=60.0)
 
 
@@ -144,7 +145,7 @@ def test_what_the_caller_did_wrong_is_nobody_elses_to_answer() -> None:
 def test_each_attempt_gets_what_is_left() -> None:
     world = World(takes=3.0)
     world.answers["a1"] = world.answers["b1"] = [fails(Failure.SERVER)]
-    world.reach(deadlines=Deadlines(connect=1, first=10, between=5, total=8))
+    world.reach(deadlines=Deadlines(connect=1, first=10, between=5, whole=50, total=8))
     assert [(one.first, one.total) for one in world.given] == [(8, 8), (5, 5), (2, 2)]
 
 
@@ -236,3 +237,16 @@ def test_who_was_in_a_hurry_says_nothing_against_a_target() -> None:
 def test_without_a_key_there_is_nobody_to_ask() -> None:
     with pytest.raises(FailedPrecondition, match="No key"):
         World(keys=()).reach(A)
+
+
+def test_models_that_callers_make_up_do_not_pile_up_nor_push_an_open_circuit_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(router, "MOST_LANES", 10)
+    world = World(attempts=1)
+    opened(world)
+    for number in range(50):
+        world.reach(Target("b", f"made-up-{number}"))
+    circuits = world.router.circuits()
+    assert len(circuits) <= 10
+    assert [state for lane, state in circuits.items() if lane.target == A] == ["open"]
