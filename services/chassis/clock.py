@@ -17,8 +17,13 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def new_id(prefix: str) -> str:
-    """A new identifier such as `job-3k9x7q2m5v8c`: 60 random bits."""
+def new_id(prefix: str, symbols: int = 12) -> str:
+    """A new identifier such as `job-3k9x7q2m5v8c`.
+
+    Twelve symbols are 60 random bits: of a hundred million, two are the same with a chance of 1 in 200. What
+    there may be billions of needs more.
+    """
     # One draw for all of it: each is a call into the kernel, which lets another thread take over.
-    bits = secrets.randbits(60)
-    return f"{prefix}-" + "".join(_ALPHABET[bits >> place & 31] for place in range(0, 60, 5))
+    size = 5 * symbols
+    bits = secrets.randbits(size)
+    return f"{prefix}-" + "".join(_ALPHABET[bits >> place & 31] for place in range(0, size, 5))
