@@ -110,7 +110,8 @@ def build(settings: AiGatewaySettings) -> Served:
     session = http_vendor.session()
     prices, routes = catalog.load(settings.ai_prices_file), _routes(settings)
     settling = timedelta(seconds=settings.ai_settling_seconds)
-    routine = (partial(_sweep, stores.ledger, settling / 2), stored.keep_fresh)
+    alert = _alerts(settings, metrics, session)
+    routine = (partial(_sweep, stores.ledger, settling / 2, alert), stored.keep_fresh)
     meter = Meter(
         stores.ledger,
         stores.limiter,
@@ -118,7 +119,7 @@ def build(settings: AiGatewaySettings) -> Served:
         clock.now,
         unpriced=settings.unpriced,
         settling=settling,
-        alert=_alerts(settings, metrics, session),
+        alert=alert,
         observe=partial(_observe, metrics),
         desk=stores.desk,
     )
@@ -302,12 +303,14 @@ async def _running(
         trainer.close()
 
 
-async def _sweep(ledger: Ledger, often: timedelta) -> None:
+async def _sweep(ledger: Ledger, often: timedelta, alert: Callable[[Sequence[Spent]], None]) -> None:
     """Looks for claims of calls that died with their process."""
     while True:
         try:
             if lost := await asyncio.to_thread(ledger.release_lost, clock.now()):
-                log.warning("calls died with their process; they are charged in full: %d", lost)
+                log.warning("calls died with their process; they are charged in full: %d", len(lost))
+                if passed := [spent for those in lost for spent in those]:
+                    alert(passed)
         except Exception:
             log.warning("lost calls could not be looked for", exc_info=True)
         await asyncio.sleep(often.total_seconds())

@@ -135,13 +135,10 @@ class Books:
         if held := self._end(call_id):
             self._move(self._limits(held.tenant, held.key, held.day), 0, -held.nano_usd)
 
-    def lose(self, call_id: str, now: datetime) -> bool:
-        """Charges a claim in full. Whether there was one."""
+    def lose(self, call_id: str, now: datetime) -> tuple[Spent, ...] | None:
+        """Charges a claim in full. Answers as `settle` does; None where there was no claim."""
         held = self._held(call_id)
-        if held is None:
-            return False
-        self.settle(_lost(held, now))
-        return True
+        return None if held is None else self.settle(_lost(held, now))
 
     def _held(self, call_id: str) -> Held | None:
         if found := self.added.get(call_id):

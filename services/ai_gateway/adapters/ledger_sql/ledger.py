@@ -42,18 +42,18 @@ class SqlLedger:
         passed: Sequence[Spent] = await self._commits.submit(batch.carry_out, entry, later=entry)
         return passed
 
-    def release_lost(self, now: datetime) -> int:
+    def release_lost(self, now: datetime) -> list[Sequence[Spent]]:
         """See `Ledger`."""
         statement = "SELECT call_id FROM ledger_claims WHERE expires <= ? ORDER BY expires"
         with self._database.read() as connection:
             expired = [row[0] for row in Cursor(connection).rows(statement, (now.timestamp(),))]
-        lost = 0
+        lost: list[Sequence[Spent]] = []
         for start in range(0, len(expired), LARGEST):
             posted = [
                 self._commits.post(batch.carry_out, Lose(call_id, now))
                 for call_id in expired[start : start + LARGEST]
             ]
-            lost += sum(one.result() for one in posted)
+            lost += [passed for one in posted if (passed := one.result()) is not None]
         return lost
 
     def usage(self, wanted: UsageFilter) -> list[UsageRow]:

@@ -117,8 +117,11 @@ class Ledger(Protocol):
         An entry without a claim is added as it is. Answers the limits of which a threshold was passed by it.
         """
 
-    def release_lost(self, now: datetime) -> int:
-        """Claims that expired become entries of their whole amount, LOST. How many. Blocks."""
+    def release_lost(self, now: datetime) -> Sequence[Sequence[Spent]]:
+        """Claims that expired become entries of their whole amount, LOST. Blocks.
+
+        Answers, for each of them, the limits of which a threshold was passed by it.
+        """
 
     def usage(self, wanted: UsageFilter) -> list[UsageRow]:
         """Sums, in the order of their groups. Blocks."""
