@@ -106,6 +106,7 @@ class AiGatewaySettings(ServiceSettings):
     ai_connect_timeout: float = Field(5.0, gt=0)
     ai_first_token_timeout: float = Field(60.0, gt=0)
     ai_between_tokens_timeout: float = Field(30.0, gt=0)
+    ai_whole_answer_timeout: float = Field(180.0, gt=0)
     ai_batch_poll_seconds: float = Field(30.0, gt=0)  # between two looks at a batch
     # A batch is held so long by the process that does something for it; after a crash another goes on then.
     ai_batch_lease_seconds: float = Field(300.0, ge=1)
@@ -142,6 +143,7 @@ class AiGatewaySettings(ServiceSettings):
             self.ai_connect_timeout,
             self.ai_first_token_timeout,
             self.ai_between_tokens_timeout,
+            self.ai_whole_answer_timeout,
             self.request_timeout,
         )
 

@@ -1,4 +1,4 @@
-"""Every deadline of a call is kept, told apart, and settled: connect, first content, between, total."""
+"""Every deadline of a call is kept, told apart, and settled: connect, first, between, whole, total."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.contract.waiting import until
 from tests.faults.gateway import Gateway, Vendors, asked, chat, gateways, ledger_entries, vendors
 from tests.faults.service import refusal
 
-CONNECT, FIRST, BETWEEN, TOTAL = 0.4, 0.8, 0.6, 2.0
+CONNECT, FIRST, BETWEEN, WHOLE, TOTAL = 0.4, 0.8, 0.6, 1.4, 2.0
 TIMEOUT = ("DEADLINE_EXCEEDED", "PROVIDER_TIMEOUT")
 AWAY = ("UNAVAILABLE", "PROVIDER_UNAVAILABLE")
 LATE = ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
@@ -42,7 +42,8 @@ class Case:
 CASES = [
     Case("closed", "xai/grok-4", "say 2", AWAY, 0.0, "failed", charged=False),
     Case("deaf", "gemini/gemini-2.5-flash", "say 2", TIMEOUT, CONNECT, "failed", charged=False),
-    Case("first", "openai/gpt-5-mini", "fault hang", TIMEOUT, FIRST, "failed"),
+    Case("first", "openai/gpt-5-mini", "fault hang", TIMEOUT, FIRST, "failed", (True,)),
+    Case("whole", "openai/gpt-5-mini", "fault hang", TIMEOUT, WHOLE, "failed", (False,)),
     Case("between", "openai/gpt-5", "say 9 fault stall-3", TIMEOUT, BETWEEN, "cut", (True,)),
     Case("total", "openai/gpt-4o", "say 900 fault drip-0.05", TIMEOUT, TOTAL, "cut", (True,)),
     Case("callers", "openai/gpt-4o-mini", "say 900 fault drip-0.05", LATE, 0.2, "cancelled", left=0.3),
@@ -62,6 +63,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway,
             "AI_CONNECT_TIMEOUT": f"{CONNECT:g}",
             "AI_FIRST_TOKEN_TIMEOUT": f"{FIRST:g}",
             "AI_BETWEEN_TOKENS_TIMEOUT": f"{BETWEEN:g}",
+            "AI_WHOLE_ANSWER_TIMEOUT": f"{WHOLE:g}",
             "REQUEST_TIMEOUT": f"{TOTAL:g}",
         }
         with gateways("A", folder, **settings) as [gateway]:
@@ -86,7 +88,7 @@ def deaf() -> Iterator[str]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_deadline(running: tuple[Gateway, Vendors, str], case: Case, stream: bool) -> None:
     if stream not in case.streams:
-        pytest.skip("an answer in one body has no such deadline")
+        pytest.skip("it is a deadline of the other kind of answer")
     gateway, fakes, url = running
     tenant = f"{case.name}{int(stream)}"
     request = asked(len(case.name), tenant, case.target, case.text, max_tokens=1000)
@@ -118,3 +120,10 @@ def test_who_is_in_a_hurry_shuts_no_circuit(running: tuple[Gateway, Vendors, str
         with pytest.raises(grpc.RpcError):
             call(channel, slow, stream=True, tenant="hurry", left=0.2)
     call(channel, slow, stream=True, tenant="hurry", left=None)
+
+
+def test_an_answer_in_one_body_may_take_longer_than_a_first_token(
+    running: tuple[Gateway, Vendors, str],
+) -> None:
+    slow = asked(1, "patient", "openai/gpt-4.1", f"say 2 fault slow-{(FIRST + WHOLE) / 2:g}", 100)
+    call(running[0].channel(), slow, stream=False, tenant="patient", left=None)

@@ -46,6 +46,7 @@ def test_no_call_fails_while_one_target_works(tmp_path: Path, chance: random.Ran
     settings = {
         "AI_ROUTES": json.dumps({"any": TARGETS}),
         "AI_FIRST_TOKEN_TIMEOUT": f"{FIRST_SECONDS:g}",
+        "AI_WHOLE_ANSWER_TIMEOUT": f"{FIRST_SECONDS:g}",
         "REQUEST_TIMEOUT": f"{DEADLINE_SECONDS:g}",
     }
     with vendors() as fakes:

@@ -66,18 +66,21 @@ class Routes:
 @dataclass(frozen=True)
 class Deadlines:
     """Seconds. connect: until the vendor's machine answers at all. first: from there to the first content.
-    between: from one piece to the next. total: of everything, retries included."""
+    between: from one piece to the next. whole: of an answer in one body, which shows nothing of itself until
+    it is there. total: of everything, retries included."""
 
     connect: float = 5.0
     first: float = 60.0
     between: float = 30.0
+    whole: float = 180.0
     total: float = 300.0
 
     def within(self, left: float | None) -> Deadlines:
         """None of them beyond what the caller waits."""
         if left is None:
             return self
-        return Deadlines(*(min(own, left) for own in (self.connect, self.first, self.between, self.total)))
+        own = (self.connect, self.first, self.between, self.whole, self.total)
+        return Deadlines(*(min(one, left) for one in own))
 
 
 @dataclass(frozen=True)

@@ -152,5 +152,5 @@ def test_slowness_is_believed_at_once_and_speed_slowly() -> None:
 
 
 def test_no_deadline_is_beyond_what_is_left() -> None:
-    assert Deadlines(5, 60, 30, 300).within(20) == Deadlines(5, 20, 20, 20)
+    assert Deadlines(5, 60, 30, 90, 300).within(20) == Deadlines(5, 20, 20, 20, 20)
     assert Deadlines().within(None) == Deadlines()
