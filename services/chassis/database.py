@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import local
+from time import monotonic, sleep
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -20,6 +22,8 @@ from services.chassis.turns import NoTurn, Turns
 
 # Seconds. Long enough for the slowest commit on a busy disk; a caller's deadline is shorter.
 BUSY_TIMEOUT = 30.0
+# Seconds that reads and the write that are under way have to end, when all is closed.
+CLOSING_TIMEOUT = 1.0
 _POSTGRES = ("postgres", "postgresql")
 
 # What goes wrong below SQL. Look-ups by key use SQLite's driver itself.
@@ -34,6 +38,14 @@ _SQLITE_AWAY = {
 }
 _POSTGRES_FULL = "53100"
 _POSTGRES_READ_ONLY = "25006"  # a standby
+
+
+@dataclass(slots=True)
+class _Own:
+    """A thread's own connection. uses: reads on it that are under way."""
+
+    connection: Connection
+    uses: int = 0
 
 
 class Database:
@@ -52,7 +64,8 @@ class Database:
         self._busy_timeout = busy_timeout
         self._turns = Turns(_side_file(parsed))
         self._thread = local()
-        self._kept: list[Connection] = []
+        self._kept: list[_Own] = []
+        self._closed = False
         self._writer: Connection | None = None
 
     @contextmanager
@@ -60,7 +73,16 @@ class Database:
         """A connection on which each statement sees what was last committed. Read results to their end."""
         try:
             if self.embedded:
-                yield self._of_this_thread()
+                own = self._of_this_thread()
+                own.uses += (
+                    1  # before it is looked whether all is closed, as `close` does it the other way round
+                )
+                try:
+                    if self._closed:
+                        raise unavailable()
+                    yield own.connection
+                finally:
+                    own.uses -= 1
             else:
                 with self._engine.connect() as connection:
                     yield connection
@@ -68,13 +90,13 @@ class Database:
             _say(error)
             raise
 
-    def _of_this_thread(self) -> Connection:
+    def _of_this_thread(self) -> _Own:
         """To take a connection from the pool and give it back costs twice what a look-up by key does."""
-        if not hasattr(self._thread, "connection"):
-            self._thread.connection = self._engine.connect()
-            self._kept.append(self._thread.connection)
-        connection: Connection = self._thread.connection
-        return connection
+        if not hasattr(self._thread, "own"):
+            self._thread.own = _Own(self._engine.connect())
+            self._kept.append(self._thread.own)
+        own: _Own = self._thread.own
+        return own
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -96,6 +118,8 @@ class Database:
     @contextmanager
     def _exclusive(self) -> Iterator[Connection]:
         """A transaction on the one connection that writes; has to be this thread's turn."""
+        if self._closed:
+            raise unavailable()
         connection = self._writer = self._writer or self._new_writer()
         # In the driver's own words, for SQLAlchemy takes as long to say them as three small statements do.
         driver = connection.connection.driver_connection
@@ -137,9 +161,22 @@ class Database:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def close(self) -> None:
-        """Closes every connection. No thread may be reading or writing."""
-        for connection in (*self._kept, *([self._writer] if self._writer else [])):
-            connection.close()
+        """Closes every connection but those that somebody is busy with for too long.
+
+        SQLite does not survive that one is closed under a statement, and a call that was cut off may have
+        left a thread in one.
+        """
+        self._closed = True
+        until = monotonic() + CLOSING_TIMEOUT
+        for own in list(self._kept):
+            while own.uses and monotonic() < until:
+                sleep(0.002)
+            if not own.uses:
+                own.connection.close()
+        if self._writer:
+            with suppress(NoTurn), self._turns.turn(CLOSING_TIMEOUT):
+                self._writer.close()
+                self._writer = None
         self._engine.dispose()
 
 
