@@ -71,6 +71,7 @@ from services.ai_gateway.dialects.anthropic.surface import AnthropicSurface
 from services.ai_gateway.dialects.openai.surface import OpenAiSurface
 from services.ai_gateway.domain.budget import Spent
 from services.ai_gateway.domain.routing import Routes
+from services.ai_gateway.domain.usage import PriceList
 from services.ai_gateway.prices import catalog
 from services.ai_gateway.rpc.batches import BatchServicer
 from services.ai_gateway.rpc.chat import ChatServicer
@@ -109,20 +110,9 @@ def build(settings: AiGatewaySettings) -> Served:
     stores = _stores(settings)
     session = http_vendor.session()
     prices, routes = catalog.load(settings.ai_prices_file), _routes(settings)
-    settling = timedelta(seconds=settings.ai_settling_seconds)
     alert = _alerts(settings, metrics, session)
-    routine = (partial(_sweep, stores.ledger, settling / 2, alert), stored.keep_fresh)
-    meter = Meter(
-        stores.ledger,
-        stores.limiter,
-        prices,
-        clock.now,
-        unpriced=settings.unpriced,
-        settling=settling,
-        alert=alert,
-        observe=partial(_observe, metrics),
-        desk=stores.desk,
-    )
+    routine = (partial(_sweep, stores.ledger, _settling(settings) / 2, alert), stored.keep_fresh)
+    meter = _meter(settings, stores, prices, metrics, alert)
     router = Router(
         vendors.observed(settings, vendors.chatting(settings, session), metrics, prices), keys, asyncio.sleep
     )
@@ -168,6 +158,30 @@ def _stores(settings: AiGatewaySettings) -> Stores:
         SqlAnswers(commits, time.time),
         SqlBatches(database, commits),
     )
+
+
+def _meter(
+    settings: AiGatewaySettings,
+    stores: Stores,
+    prices: PriceList,
+    metrics: AiMetrics,
+    alert: Callable[[Sequence[Spent]], None],
+) -> Meter:
+    return Meter(
+        stores.ledger,
+        stores.limiter,
+        prices,
+        clock.now,
+        unpriced=settings.unpriced,
+        settling=_settling(settings),
+        alert=alert,
+        observe=partial(_observe, metrics),
+        desk=stores.desk,
+    )
+
+
+def _settling(settings: AiGatewaySettings) -> timedelta:
+    return timedelta(seconds=settings.ai_settling_seconds)
 
 
 def _advice(status: Status, enhancement: EnhancementServicer) -> list[Registration]:
