@@ -67,7 +67,7 @@ def test_a_cancelled_job_is_resumed_where_it_was(rest: httpx.Client) -> None:
 
 
 def test_a_time_limit_ends_a_job_that_can_be_resumed_with_another(rest: httpx.Client) -> None:
-    job_id = create(rest, mlp=ENDLESS, time_limit_seconds=2)
+    job_id = create(rest, mlp=ENDLESS, time_limit_seconds=4)
     ended = watch(rest, job_id)[-1][1]
     assert ended["state"] == "FAILED"
     assert ended["error"]["details"][0]["reason"] == "TIME_LIMIT_EXCEEDED"
