@@ -32,6 +32,7 @@ SCOPES: Mapping[str, tuple[Scope, Scope]] = {
     "mlapi.training.v1.UploadService": _TRAINING,
     "mlapi.training.v1.JobService": _TRAINING,
     "mlapi.training.v1.ModelService": _TRAINING,
+    "mlapi.training.v1.SweepService": _TRAINING,
     "mlapi.ai_gateway.v1.ChatService": _CALLING,
     "mlapi.ai_gateway.v1.WireService": _CALLING,
     "mlapi.ai_gateway.v1.BatchService": _CALLING,

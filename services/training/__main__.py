@@ -12,6 +12,7 @@ from mlapi.training.v1 import (
     dataset_service_pb2_grpc,
     job_service_pb2_grpc,
     model_service_pb2_grpc,
+    sweep_service_pb2_grpc,
     upload_service_pb2_grpc,
 )
 from prometheus_client import CollectorRegistry
@@ -27,14 +28,18 @@ from services.training.adapters.executor_local import LocalExecutor
 from services.training.adapters.ingest import FileIngest
 from services.training.adapters.learner import ComputeLearner
 from services.training.adapters.outbox_disk import disk_outboxes
+from services.training.adapters.sampler_optuna import OptunaSampler
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.complete_upload import CompleteUpload
 from services.training.application.create_job import CreateJob
+from services.training.application.create_sweep import CreateSweep
 from services.training.application.datasets import Datasets
+from services.training.application.drive_sweeps import SweepDriver
 from services.training.application.export_model import ExportModel
 from services.training.application.jobs import Jobs
 from services.training.application.models import Models
 from services.training.application.reconcile import Reconciler
+from services.training.application.sweeps import Sweeps
 from services.training.application.upload_dataset import UploadDataset
 from services.training.application.uploads import Turns, Uploads
 from services.training.application.write_upload import WriteUpload
@@ -42,6 +47,7 @@ from services.training.compute.backend import open_backend
 from services.training.rpc.datasets import DatasetServicer
 from services.training.rpc.jobs import JobServicer
 from services.training.rpc.models import ModelServicer
+from services.training.rpc.sweeps import SweepServicer
 from services.training.rpc.uploads import UploadServicer
 from services.training.rpc.watch import Watch
 from services.training.settings import TrainingSettings, worker_command, worker_environment
@@ -78,6 +84,19 @@ def build(settings: TrainingSettings) -> Served:
         grace=timedelta(seconds=settings.training_grace_seconds),
     )
     create = CreateJob(store, clock.now, reconciler.wake, settings.slots())
+    driver = SweepDriver(
+        store=store,
+        artifacts=artifacts,
+        sampler=OptunaSampler(),
+        clock=clock.now,
+        wake_jobs=reconciler.wake,
+        grace=timedelta(seconds=settings.training_grace_seconds),
+        prices=settings.prices(),
+    )
+    sweeps = SweepServicer(
+        Sweeps(store, artifacts, executor, clock.now, driver.wake),
+        CreateSweep(store, clock.now, driver.wake, settings.slots(), settings.prices()),
+    )
     draining = asyncio.Event()
     return Served(
         name="training",
@@ -90,10 +109,15 @@ def build(settings: TrainingSettings) -> Served:
                 job_service_pb2_grpc.add_JobServiceServicer_to_server,
                 JobServicer(jobs, create, Watch(jobs, draining), quick=store.quick),
             ),
+            Registration(
+                "mlapi.training.v1.SweepService",
+                sweep_service_pb2_grpc.add_SweepServiceServicer_to_server,
+                sweeps,
+            ),
         ],
         registry=CollectorRegistry(),
         draining=draining,
-        background=_running(reconciler, database),
+        background=_running(reconciler, driver, database),
     )
 
 
@@ -130,11 +154,13 @@ def _data(store: SqlStore, artifacts: DiskArtifacts) -> list[Registration]:
 
 
 @asynccontextmanager
-async def _running(reconciler: Reconciler, database: Database) -> AsyncIterator[None]:
+async def _running(reconciler: Reconciler, driver: SweepDriver, database: Database) -> AsyncIterator[None]:
     reconciler.start()
+    driver.start()
     try:
         yield
     finally:
+        await asyncio.to_thread(driver.stop)
         await asyncio.to_thread(reconciler.stop)
         database.close()
 

@@ -14,6 +14,7 @@ from services.chassis.settings import Port, ServiceSettings
 from services.training.application.reconcile import Limits
 from services.training.application.run_attempt import Pace
 from services.training.domain.job import Device
+from services.training.domain.sweep import Prices
 
 # BLAS threads that spin against each other cost tenfold; a slot is one core's worth.
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -37,6 +38,10 @@ class TrainingSettings(ServiceSettings):
     training_checkpoint_seconds: float = Field(10.0, ge=0)  # between two checkpoints
     training_memory_bytes: int = Field(0, ge=0)  # most memory of an attempt; 0 for no limit
 
+    # What an hour costs, for the budgets of sweeps; usage is metered by the second.
+    training_usd_per_cpu_hour: float = Field(0.0, ge=0, allow_inf_nan=False)
+    training_usd_per_gpu_hour: float = Field(0.0, ge=0, allow_inf_nan=False)
+
     @field_validator("training_memory_bytes")
     @classmethod
     def _enough(cls, value: int) -> int:
@@ -57,6 +62,10 @@ class TrainingSettings(ServiceSettings):
             progress=self.training_progress_seconds,
             grace=self.training_grace_seconds,
         )
+
+    def prices(self) -> Prices:
+        """What trials cost."""
+        return Prices(self.training_usd_per_cpu_hour, self.training_usd_per_gpu_hour)
 
     def pace(self) -> Pace:
         """How often an attempt shows a sign of life and writes a checkpoint."""

@@ -24,6 +24,15 @@ from services.training.application.ports import Page, Replay, Store, Transaction
 from services.training.domain.dataset import ColumnType
 from services.training.domain.hyperparameters import Linear, Mlp
 from services.training.domain.job import Checkpoint, Device, Job, JobError, JobState, Source, Task, Usage
+from services.training.domain.search_space import (
+    Choice,
+    Condition,
+    FloatRange,
+    IntRange,
+    Parameter,
+    SearchSpace,
+)
+from services.training.domain.sweep import Measured, Proposal, Rejection, Trial, TrialState
 from tests.contract.postgres import Postgres
 from tests.unit.training.samples import (
     LATER,
@@ -36,13 +45,14 @@ from tests.unit.training.samples import (
     point,
     spec,
     sqlite_url,
+    sweep,
     upload,
     version,
 )
 
 SCRIPTS = Path(migrations.__path__[0])
 SNAPSHOTS = Path(__file__).with_name("snapshots")
-RELEASES = ("0001", "0002")
+RELEASES = ("0001", "0002", "0003")
 EVERYTHING = Page(1000)
 SECOND = timedelta(seconds=1)
 # In full, for defaults may change and what is stored may not.
@@ -267,6 +277,24 @@ SAVED = Checkpoint("step-7", 1, 7, 0.25, NOW, "f00d", 2**40, 0.5)
 SOURCE = Source("table", "a1", 2, "c2")
 HISTORY = [point(1, seq=1), event("warmed up", seq=2), event("moved"), point(2, attempt=2, seq=1)]
 ANSWERS = {"none": None, "job": JOBS[JobState.QUEUED], "dataset": TABLE, "upload": upload()}
+TRIAL = Trial(
+    0, {"hidden_sizes": (16,), "learning_rate": 0.01}, "größe", "job-1-0", TrialState.SUCCEEDED, {"f1": 0.5}
+)
+# In full, as a job's; of each kind of range one.
+SWEEP = sweep(
+    base=A_SPEC,
+    space=SearchSpace(
+        (
+            Parameter("learning_rate", FloatRange(0.001, 0.1, log=True)),
+            Parameter("batch_size", IntRange(16, 64, step=16)),
+            Parameter("hidden_sizes", Choice(((16,), (32, 32))), (Condition("batch_size", (16,)),)),
+        )
+    ),
+    proposals=(Proposal(TRIAL.values, "größe"),),
+    rejections=(Rejection(1, "proposal", "values.x: unknown"),),
+    learned=(Measured({"learning_rate": 0.02}, -0.5),),
+    trials=(TRIAL,),
+)
 
 
 def second_release() -> dict[JobState, Job]:
@@ -298,12 +326,15 @@ def fill(store: Store) -> None:
         tx.jobs.record("job-running", HISTORY)
         tx.models.add(replace(model(), source=SOURCE))
         tx.uploads.put(upload())
+        tx.sweeps.add(SWEEP)
+        tx.jobs.add(replace(job("job-1-0"), spec=A_SPEC, sweep_id="sweep-1"))
         for name, answer in ANSWERS.items():
             tx.requests.add(name, Replay("Method", "f00d", answer), NOW)
 
 
-def test_this_release_is_read_back(before: Callable[[str], str]) -> None:
-    url = before("0002")
+@pytest.mark.parametrize("release", RELEASES[1:])
+def test_this_release_is_read_back(before: Callable[[str], str], release: str) -> None:
+    url = before(release)
     migrate(url, SCRIPTS)
     with opened(url) as store:
         with store.read() as tx:
@@ -315,6 +346,8 @@ def test_this_release_is_read_back(before: Callable[[str], str]) -> None:
             assert [replace(one, position=0) for one in history] == HISTORY
             assert tx.models.get("model-1") == replace(model(), source=SOURCE)
             assert tx.uploads.get("upload-1") == upload()
+            assert tx.sweeps.get("sweep-1") == (SWEEP if release == "0003" else None)
+            assert (tx.jobs.get("job-1-0") is None) == (release == "0002")
             found = {name: tx.requests.find(name) for name in ANSWERS}
             assert found == {name: Replay("Method", "f00d", answer) for name, answer in ANSWERS.items()}
         with store.write() as tx:

@@ -29,6 +29,15 @@ from services.training.domain.job import (
     Usage,
 )
 from services.training.domain.schedule import Standing
+from services.training.domain.sweep import (
+    Budget,
+    Measured,
+    Proposal,
+    Rejection,
+    SweepState,
+    Trial,
+    TrialState,
+)
 from tests.unit.training.samples import (
     LATER,
     NOW,
@@ -40,6 +49,7 @@ from tests.unit.training.samples import (
     model,
     point,
     spec,
+    sweep,
     upload,
     version,
 )
@@ -139,6 +149,58 @@ def test_a_job_reads_back_equal(store: Store, params: Hyperparameters) -> None:
         assert tx.jobs.get("job-1") == kept
         assert type(kept.spec.hyperparameters) is type(params)
         assert [item for _, item in tx.jobs.page(EVERYTHING, None)] == [kept]
+
+
+def test_a_sweep_reads_back_equal_and_its_jobs_are_not_listed(store: Store) -> None:
+    trial = Trial(
+        0,
+        {"hidden_sizes": (16, 8), "learning_rate": 1e-300, "batch_size": 2, "architecture": "plain"},
+        "größe ☃",
+        "job-1-0",
+        TrialState.FAILED,
+        {"log_loss": 5e-324},
+        {"accuracy": 1.0},
+        "model-1",
+        Usage(0.1, 0.2, 0.3, 2**62),
+        JobError("ABORTED", "TRAINING_PROCESS_LOST", "gone"),
+    )
+    kept = sweep(
+        base=spec(hyperparameters=Logistic(l2=0.5)),
+        budget=Budget(9, 1.5, 0.25),
+        tenant="größe",
+        priority=-3,
+        proposals=(Proposal({"l2": 2, "seed": 7}),),
+        rejections=(Rejection(0, "me", "values.x: unknown"),),
+        warm_start_sweep_ids=("sweep-0",),
+        learned=(Measured({"l2": 0.1}, -1.5),),
+        trials=(trial,),
+        earlier_seconds=0.1,
+        state=SweepState.FAILED,
+        error=trial.error,
+        end_time=LATER,
+    )
+    with store.write() as tx:
+        tx.sweeps.add(sweep())
+        tx.sweeps.add(sweep("sweep-2"))
+        assert tx.sweeps.lock("sweep-1") == sweep()
+        tx.sweeps.update(kept)
+        tx.jobs.add(job("job-1-0", sweep_id="sweep-1"))
+        tx.jobs.add(job("job-1"))
+    with store.read() as tx:
+        assert tx.sweeps.get("sweep-1") == kept
+        assert tx.sweeps.get("sweep-0") is None
+        assert tx.sweeps.page(Page(1)) == [(2, sweep("sweep-2"))]
+        assert tx.sweeps.page(Page(9, before=2)) == [(1, kept)]
+        assert tx.sweeps.in_states({SweepState.RUNNING, SweepState.FAILED}) == [kept, sweep("sweep-2")]
+        assert tx.sweeps.in_states({SweepState.CANCELLED}) == []
+        assert [one.job_id for _, one in tx.jobs.page(EVERYTHING, None)] == ["job-1"]
+        assert tx.jobs.get("job-1-0") == job("job-1-0", sweep_id="sweep-1")
+    with store.write() as tx:
+        tx.requests.add("again", Replay("CreateSweep", "f", kept), NOW)
+        tx.sweeps.delete("sweep-1")
+    with store.read() as tx:
+        assert tx.sweeps.get("sweep-1") is None
+        assert tx.requests.find("again") == Replay("CreateSweep", "f", kept)
 
 
 def test_a_dataset_and_a_model_read_back_equal(store: Store) -> None:

@@ -13,10 +13,10 @@ from services.chassis.database import Database
 from services.chassis.errors import AlreadyExists
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.ports import Page, Replay
-from tests.unit.training.samples import NOW, content, dataset, job, model, upload
+from tests.unit.training.samples import NOW, content, dataset, job, model, sweep, upload
 
 EVERYTHING = Page(1000)
-KINDS = ("datasets", "models", "uploads", "jobs")
+KINDS = ("datasets", "models", "uploads", "jobs", "sweeps")
 
 
 class View(SqlStore):
@@ -38,6 +38,7 @@ def store(url: str) -> Iterator[View]:
         tx.jobs.add(replace(job("it"), tenant="a"))
         tx.models.add(replace(model("it"), tenant="a"))
         tx.uploads.put(replace(upload("it"), tenant="a"))
+        tx.sweeps.add(sweep("it", tenant="a"))
     yield view
     database.close()
 
@@ -50,16 +51,16 @@ def seen(store: View, tenant: str | None) -> dict[str, int]:
             kind: getattr(tx, kind) for kind in ("datasets", "models", "uploads", "jobs")
         }
         found = {kind: [part.get("it")] for kind, part in kinds.items()}
-        for kind in ("datasets", "uploads", "jobs"):
+        for kind in ("datasets", "uploads", "jobs", "sweeps"):
             found[kind].append(kinds[kind].lock("it"))
-        for kind in ("datasets", "models", "uploads"):
+        for kind in ("datasets", "models", "uploads", "sweeps"):
             found[kind] += kinds[kind].page(EVERYTHING)
         found["jobs"] += tx.jobs.page(EVERYTHING, None)
     return {kind: sum(one is not None for one in items) for kind, items in found.items()}
 
 
 def test_what_belongs_to_others_is_not_there(store: View) -> None:
-    everything = {"datasets": 3, "models": 2, "uploads": 3, "jobs": 3}
+    everything = {"datasets": 3, "models": 2, "uploads": 3, "jobs": 3, "sweeps": 3}
     assert seen(store, "a") == seen(store, None) == everything
     assert seen(store, "b") == seen(store, "") == seen(store, "default") == dict.fromkeys(everything, 0)
 
@@ -70,8 +71,8 @@ def test_what_no_tenant_is_named_for_belongs_to_the_default_one(store: View) -> 
             sqlite = connection.dialect.name == "sqlite"
             without = "json_remove(document, '$.tenant')" if sqlite else "(document::jsonb - 'tenant')::json"
             connection.execute(text(f"UPDATE {table} SET document = {without}"))
-    assert seen(store, "default") == {"datasets": 3, "models": 2, "uploads": 3, "jobs": 0}
-    assert seen(store, "a") == {"datasets": 0, "models": 0, "uploads": 0, "jobs": 3}
+    assert seen(store, "default") == {"datasets": 3, "models": 2, "uploads": 3, "jobs": 0, "sweeps": 0}
+    assert seen(store, "a") == {"datasets": 0, "models": 0, "uploads": 0, "jobs": 3, "sweeps": 3}
 
 
 def test_an_id_that_another_tenant_has_cannot_be_taken_over(store: View) -> None:

@@ -71,18 +71,19 @@ class CreateJob:
     def __call__(self, request: JobRequest, request_id: str = "", validate_only: bool = False) -> Job:
         """The job, QUEUED; raises NotFound, FailedPrecondition, and InvalidArgument naming the fields."""
         check_display_name(request.display_name)
-        _check_numbers(request)
-        device = self._device(request)
+        check_numbers(request)
+        device = device_for(request, self.slots)
         asked = idempotency.fingerprint(request)
         with self.store.write() as tx:
             if replay := idempotency.earlier(tx, request_id, "CreateJob", asked):
                 return idempotency.answer_of(replay, Job)
             now = self.clock()
             job_id = "" if validate_only else new_id("job")
+            spec, rows = asked_spec(tx, request, device)
             job = Job(
                 job_id,
                 request.display_name,
-                _spec(tx, request, device),
+                spec.settled(rows),
                 now,
                 now,
                 tenant=request.tenant,
@@ -95,15 +96,18 @@ class CreateJob:
         self.wake()
         return job
 
-    def _device(self, request: JobRequest) -> Device:
-        device = request.device or next(iter(self.slots))
-        if not self.slots.get(device):
-            message = f"There is no {device.upper()} to train on here."
-            raise FailedPrecondition("DEVICE_UNAVAILABLE", message, device=device)
-        return device
+
+def device_for(request: JobRequest, slots: Mapping[Device, int]) -> Device:
+    """What the job trains on; raises FailedPrecondition when that is not there."""
+    device = request.device or next(iter(slots))
+    if not slots.get(device):
+        message = f"There is no {device.upper()} to train on here."
+        raise FailedPrecondition("DEVICE_UNAVAILABLE", message, device=device)
+    return device
 
 
-def _check_numbers(request: JobRequest) -> None:
+def check_numbers(request: JobRequest) -> None:
+    """That numbers are within their bounds; raises InvalidArgument naming the fields."""
     params = request.hyperparameters
     problems = {f"{params.name}.{name}": text for name, text in params.problems().items()} if params else {}
     if not -HIGHEST_PRIORITY <= request.priority <= HIGHEST_PRIORITY:
@@ -131,7 +135,11 @@ def time_limit_problems(seconds: float) -> dict[str, str]:
     return {"time_limit_seconds": f"has to be a number of seconds, at least 0, got {seconds:g}"}
 
 
-def _spec(tx: Transaction, request: JobRequest, device: Device) -> JobSpec:
+def asked_spec(tx: Transaction, request: JobRequest, device: Device) -> tuple[JobSpec, int]:
+    """What is asked for, hyperparameters not yet settled, and how many rows the dataset has.
+
+    Raises NotFound, FailedPrecondition, and InvalidArgument naming the fields.
+    """
     train, content = _content(tx, request.dataset_id, request.dataset_version)
     target = None if _clusters(request) else _target(content, request.target)
     task = request.task or _task(target)
@@ -144,16 +152,15 @@ def _spec(tx: Transaction, request: JobRequest, device: Device) -> JobSpec:
     _check_task(task, asked)
     check_classes(request.weighting, task, target)
     weights = request.weighting.column
-    params = asked.settled(task, content.row_count)
-    if start and start.algorithm != params.name:
-        problem = f"is a model of {start.algorithm}, and this job trains {params.name}"
+    if start and start.algorithm != asked.name:
+        problem = f"is a model of {start.algorithm}, and this job trains {asked.name}"
         raise invalid_fields({"warm_start_model_id": problem})
-    return JobSpec(
+    spec = JobSpec(
         train=train,
         target=request.target,
         target_type=target.column.type if target else ColumnType.INTEGER,
         task=task,
-        hyperparameters=params,
+        hyperparameters=asked,
         seed=request.seed,
         validation_fraction=request.validation_fraction,
         test_fraction=request.test_fraction,
@@ -165,6 +172,7 @@ def _spec(tx: Transaction, request: JobRequest, device: Device) -> JobSpec:
         time_limit=request.time_limit,
         weighting=request.weighting,
     )
+    return spec, content.row_count
 
 
 def _start(tx: Transaction, request: JobRequest, task: Task) -> Model | None:

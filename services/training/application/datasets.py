@@ -10,7 +10,8 @@ from services.chassis.errors import AlreadyExists, FailedPrecondition, NotFound,
 from services.training.application import idempotency, paging
 from services.training.application.ports import Artifacts, Page, Store, Transaction
 from services.training.domain.dataset import DEFAULT_TENANT, Dataset, Version
-from services.training.domain.job import Job, JobState
+from services.training.domain.job import JobSpec, JobState
+from services.training.domain.sweep import UNFINISHED
 
 DATASET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LONGEST_NAME = 200
@@ -95,6 +96,12 @@ def _check_unread(tx: Transaction, dataset_id: str) -> None:
         if any(source.dataset_id == dataset_id for source in job.spec.sources):
             message = f"The job {job.job_id!r}, which has not ended, reads the dataset {dataset_id!r}."
             raise FailedPrecondition("DATASET_IN_USE", message, dataset_id=dataset_id, job_id=job.job_id)
+    for sweep in tx.sweeps.in_states(UNFINISHED):
+        if any(source.dataset_id == dataset_id for source in sweep.base.sources):
+            message = f"The sweep {sweep.sweep_id!r}, which has not ended or may go on, reads it."
+            raise FailedPrecondition(
+                "DATASET_IN_USE", message, dataset_id=dataset_id, sweep_id=sweep.sweep_id
+            )
 
 
 def _contents(tx: Transaction, dataset_id: str) -> set[str]:
@@ -116,11 +123,15 @@ def reserve_content(tx: Transaction, content_id: str) -> None:
 
 
 def in_use(tx: Transaction, content_id: str) -> bool:
-    """Whether it is the newest of any dataset, or any job, ended or not, or model refers to it."""
+    """Whether it is the newest of any dataset, or any job, ended or not, model, or sweep that may go on
+    refers to it."""
     return (
         tx.datasets.holds_content(content_id)
         or tx.jobs.reading(content_id)
         or tx.models.trained_on(content_id)
+        or any(
+            source.key == content_id for one in tx.sweeps.in_states(UNFINISHED) for source in one.base.sources
+        )
     )
 
 
@@ -142,9 +153,9 @@ def drop_unused_content(store: Store, artifacts: Artifacts, content_id: str) -> 
             artifacts.delete_content(content_id)
 
 
-def drop_unused_sources(store: Store, artifacts: Artifacts, job: Job) -> None:
+def drop_unused_sources(store: Store, artifacts: Artifacts, spec: JobSpec) -> None:
     """The same for all that a job has read, when it is deleted."""
-    for content_id in {source.key for source in job.spec.sources}:
+    for content_id in {source.key for source in spec.sources}:
         drop_unused_content(store, artifacts, content_id)
 
 

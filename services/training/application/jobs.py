@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from services.chassis.clock import Clock
@@ -79,17 +79,9 @@ class Jobs:
                 message = f"The job {job_id!r} has ended as {job.state}."
                 raise FailedPrecondition("JOB_FINISHED", message, job_id=job_id, state=job.state)
             if job.state in {JobState.QUEUED, JobState.RUNNING}:
-                job = self._cancel(tx, job)
+                job = ask_to_stop(tx, job, self.clock(), self.grace)
             idempotency.remember(tx, request_id, "CancelJob", asked, job, self.clock())
         self.wake()
-        return job
-
-    def _cancel(self, tx: Transaction, job: Job) -> Job:
-        now = self.clock()
-        job = job.cancelled(now, now + self.grace)
-        tx.jobs.update(job)
-        asked = events.info(job, now, "cancel_requested", "The job is asked to stop.")
-        tx.jobs.record(job.job_id, [asked, *([events.ended(job, now)] if job.state.ended else [])])
         return job
 
     def resume(self, job_id: str, time_limit: float | None, request_id: str) -> Job:
@@ -117,12 +109,7 @@ class Jobs:
         if 0 < time_limit <= used:
             problem = f"has to be more than the {used:.1f} s that the job has run already, got {time_limit:g}"
             raise invalid_fields({"time_limit_seconds": problem})
-        now = self.clock()
-        job = job.resumed(now, spec=replace(job.spec, time_limit=time_limit))
-        tx.jobs.update(job)
-        step = job.checkpoints[-1].step if job.checkpoints else 0
-        tx.jobs.record(job.job_id, [events.info(job, now, "job_resumed", "The job waits again.", step=step)])
-        return job
+        return queue_again(tx, replace(job, spec=replace(job.spec, time_limit=time_limit)), self.clock())
 
     def delete(self, job_id: str, request_id: str) -> None:
         """Raises NotFound, and FailedPrecondition while it runs."""
@@ -139,7 +126,7 @@ class Jobs:
         # The row goes first: a crash then leaves nameless files, which are swept.
         self.artifacts.clear_job(job_id)
         self.executor.forget(job_id)
-        drop_unused_sources(self.store, self.artifacts, job)
+        drop_unused_sources(self.store, self.artifacts, job.spec)
 
     def points(self, job_id: str, size: int, token: str) -> tuple[list[MetricPoint], str]:
         """One page of metric points, oldest first, and the token of the next."""
@@ -164,6 +151,24 @@ class Jobs:
         with self.store.read() as tx:
             job = _found(tx.jobs.get(job_id), job_id)
             return job, tx.jobs.history(job_id, after, DEFAULT_ENTRIES)
+
+
+def ask_to_stop(tx: Transaction, job: Job, now: datetime, grace: timedelta) -> Job:
+    """A job, locked, that has not ended: CANCELLING, or CANCELLED when nothing of it runs."""
+    job = job.cancelled(now, now + grace)
+    tx.jobs.update(job)
+    asked = events.info(job, now, "cancel_requested", "The job is asked to stop.")
+    tx.jobs.record(job.job_id, [asked, *([events.ended(job, now)] if job.state.ended else [])])
+    return job
+
+
+def queue_again(tx: Transaction, job: Job, now: datetime) -> Job:
+    """A job, locked, that FAILED or was CANCELLED: QUEUED, to go on from its last checkpoint."""
+    job = job.resumed(now)
+    tx.jobs.update(job)
+    step = job.checkpoints[-1].step if job.checkpoints else 0
+    tx.jobs.record(job.job_id, [events.info(job, now, "job_resumed", "The job waits again.", step=step)])
+    return job
 
 
 def cursor_of(entry: Entry) -> str:

@@ -139,6 +139,10 @@ class JobSpec:
         """Every dataset that the job reads."""
         return tuple(source for source in (self.train, self.validation, self.test) if source)
 
+    def settled(self, rows: int) -> JobSpec:
+        """With all that stands for "the usual" replaced by what that is for so many rows."""
+        return replace(self, hyperparameters=self.hyperparameters.settled(self.task, rows))
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -205,6 +209,7 @@ class Job:
     step, progress_time: the last step of training that was reported, and when training was last seen to move.
     attempt_time, attempt_progress: when the current attempt began, and how far the job was then.
     checkpoints: those that are kept, oldest first; the last is the one to go on from.
+    sweep_id: of the sweep that it is a trial of; empty for none.
     """
 
     job_id: str
@@ -236,6 +241,7 @@ class Job:
     error: JobError | None = None
     start_time: datetime | None = None
     end_time: datetime | None = None
+    sweep_id: str = ""
 
     @property
     def owner(self) -> Owner | None:

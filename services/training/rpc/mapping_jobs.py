@@ -166,7 +166,7 @@ def job(item: Job, place: Place | None = None) -> job_pb2.Job:
             gpu_seconds=usage.gpu_seconds,
             samples=usage.samples,
         ),
-        error=_error(item.error, item.job_id) if item.error else None,
+        error=error(item.error, job_id=item.job_id) if item.error else None,
         attempt=item.attempt,
         step=item.step,
         estimated_end_time=timestamp(estimated_end(item)),
@@ -176,6 +176,7 @@ def job(item: Job, place: Place | None = None) -> job_pb2.Job:
         start_time=timestamp(item.start_time),
         end_time=timestamp(item.end_time),
         update_time=timestamp(item.update_time),
+        sweep_id=item.sweep_id,
         **algorithm(spec.hyperparameters),
     )
 
@@ -209,10 +210,10 @@ def _checkpoint(item: Checkpoint) -> job_pb2.Checkpoint:
     )
 
 
-def _error(error: JobError, job_id: str) -> status_pb2.Status:
-    raised = AppError(error.reason, error.message, job_id=job_id)
-    status = to_status(raised)
-    status.code = grpc.StatusCode[error.code].value[0]
+def error(item: JobError, **metadata: str) -> status_pb2.Status:
+    """Why a job or a sweep failed. metadata: which one."""
+    status = to_status(AppError(item.reason, item.message, **metadata))
+    status.code = grpc.StatusCode[item.code].value[0]
     return status
 
 

@@ -29,6 +29,15 @@ from services.training.domain.history import JobEvent, Level, MetricPoint
 from services.training.domain.hyperparameters import Mlp
 from services.training.domain.job import Checkpoint, Job, JobSpec, Source, Task
 from services.training.domain.model import Feature, Model
+from services.training.domain.search_space import (
+    Choice,
+    Condition,
+    FloatRange,
+    IntRange,
+    Parameter,
+    SearchSpace,
+)
+from services.training.domain.sweep import Budget, SamplerKind, Sweep
 from services.training.domain.upload import Upload
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
@@ -86,6 +95,35 @@ def spec(sha256: str = "a1", **changes: Any) -> JobSpec:
 def job(job_id: str = "job-1", sha256: str = "a1", **changes: Any) -> Job:
     """A job that waits."""
     return Job(job_id, "A job", spec(sha256), NOW, NOW, **changes)
+
+
+# Of every kind of parameter one; all of Mlp's defaults lie in it.
+SPACE = SearchSpace(
+    (
+        Parameter("learning_rate", FloatRange(1e-3, 0.1, log=True)),
+        Parameter("architecture", Choice(("real_mlp", "plain"))),
+        Parameter("ensemble_size", IntRange(1, 8), (Condition("architecture", ("real_mlp",)),)),
+        Parameter("hidden_sizes", Choice(((16,), (256, 256, 256)))),
+    )
+)
+
+
+def sweep(sweep_id: str = "sweep-1", **changes: Any) -> Sweep:
+    """A sweep of four trials, two at a time, that has just been created."""
+    usual: dict[str, Any] = {
+        "display_name": "A sweep",
+        "base": spec(),
+        "rows": 100,
+        "space": SPACE,
+        "sampler": SamplerKind.TPE,
+        "budget": Budget(4),
+        "metric": "log_loss",
+        "parallel": 2,
+        "create_time": NOW,
+        "update_time": NOW,
+        "begin_time": NOW,
+    }
+    return Sweep(sweep_id, **{**usual, **changes})
 
 
 def version(number: int, held: Content, dataset_id: str = "table") -> Version:

@@ -118,7 +118,7 @@ def test_a_version_stays_while_anything_refers_to_its_content(
         ended = tx.jobs.get("j1")
         assert ended is not None
         tx.jobs.delete("j1")
-    drop_unused_sources(store, artifacts, ended)
+    drop_unused_sources(store, artifacts, ended.spec)
     assert kept() == [(2, second.key), (1, first.key)]  # the model still does
     models = Models(store, artifacts, ComputeLearner(artifacts, open_backend("numpy")), lambda: NOW)
     models.delete("m1", "once")
@@ -297,7 +297,7 @@ def test_a_job_keeps_its_content_until_it_is_deleted(
         ended = tx.jobs.get("j1")
         assert ended is not None
         tx.jobs.delete("j1")
-    drop_unused_sources(store, artifacts, ended)
+    drop_unused_sources(store, artifacts, ended.spec)
     assert artifacts.contents(0) == []
 
 

@@ -12,12 +12,14 @@ from services.training.domain.dataset import Content, Dataset
 from services.training.domain.hyperparameters import from_json, to_json
 from services.training.domain.job import Job
 from services.training.domain.model import Model
+from services.training.domain.sweep import Sweep
 from services.training.domain.upload import Upload
 
 _contents = TypeAdapter(Content)
 _datasets = TypeAdapter(Dataset)
 _jobs = TypeAdapter(Job)
 _models = TypeAdapter(Model)
+_sweeps = TypeAdapter(Sweep)
 _uploads = TypeAdapter(Upload)
 
 
@@ -58,6 +60,21 @@ def to_job(document: dict[str, Any]) -> Job:
     )
 
 
+def of_sweep(sweep: Sweep) -> dict[str, Any]:
+    """The document of a sweep; as in a job's, hyperparameters name their algorithm."""
+    document: dict[str, Any] = _sweeps.dump_python(sweep, mode="json")
+    document["base"]["hyperparameters"] = to_json(sweep.base.hyperparameters)
+    return document
+
+
+def to_sweep(document: dict[str, Any]) -> Sweep:
+    """The inverse of `of_sweep`."""
+    base = document["base"]
+    return _sweeps.validate_python(
+        {**document, "base": {**base, "hyperparameters": from_json(base["hyperparameters"])}}
+    )
+
+
 def of_model(model: Model) -> dict[str, Any]:
     """The document of a model."""
     document: dict[str, Any] = _models.dump_python(model, mode="json")
@@ -89,6 +106,8 @@ def of_answer(answer: Resource | None) -> dict[str, Any] | None:
             return {"kind": "job", "document": of_job(answer)}
         case Dataset():
             return {"kind": "dataset", "document": of_dataset(answer)}
+        case Sweep():
+            return {"kind": "sweep", "document": of_sweep(answer)}
         case Upload():
             return {"kind": "upload", "document": of_upload(answer)}
 
@@ -103,5 +122,6 @@ def to_answer(document: dict[str, Any] | None) -> Resource | None:
 _ANSWERS: dict[str, Callable[[dict[str, Any]], Resource]] = {
     "job": to_job,
     "dataset": to_dataset,
+    "sweep": to_sweep,
     "upload": to_upload,
 }

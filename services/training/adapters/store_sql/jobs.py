@@ -58,7 +58,7 @@ class SqlJobs:
 
     def page(self, page: Page, state: JobState | None) -> list[tuple[int, Job]]:
         statement = select(jobs) if state is None else select(jobs).where(jobs.c.state == state)
-        statement = owned(jobs, statement, self._only)
+        statement = owned(jobs, statement.where(jobs.c.sweep_id == ""), self._only)
         return newest(self._connection, jobs, statement, page, documents.to_job)
 
     def in_states(self, states: Iterable[JobState], limit: int | None = None) -> list[Job]:
@@ -101,5 +101,6 @@ def _row(job: Job) -> dict[str, Any]:
         "tenant": job.tenant,
         "priority": job.priority,
         "device": job.spec.device,
+        "sweep_id": job.sweep_id,
         "document": documents.of_job(job),
     }

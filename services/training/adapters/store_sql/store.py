@@ -13,6 +13,7 @@ from services.training.adapters.store_sql.jobs import SqlJobs
 from services.training.adapters.store_sql.models import SqlModels
 from services.training.adapters.store_sql.requests import SqlRequests
 from services.training.adapters.store_sql.statements import hold
+from services.training.adapters.store_sql.sweeps import SqlSweeps
 from services.training.adapters.store_sql.uploads import SqlUploads
 from services.training.application.ports import Transaction
 
@@ -51,6 +52,7 @@ class SqlTransaction:
         self.datasets = SqlDatasets(connection, only)
         self.jobs = SqlJobs(connection, only)
         self.models = SqlModels(connection, only)
+        self.sweeps = SqlSweeps(connection, only)
         self.uploads = SqlUploads(connection, only)
         self.requests = SqlRequests(connection, writing, only)
         self._connection = connection

@@ -71,6 +71,18 @@ jobs = Table(
     Column("tenant", String, nullable=False, server_default="default"),
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("device", String, nullable=False, server_default="cpu"),
+    Column("sweep_id", String, nullable=False, server_default=text("''")),  # empty: of no sweep
+    sqlite_autoincrement=True,
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    _position(),
+    Column("sweep_id", String, nullable=False, unique=True),
+    Column("state", String, nullable=False, index=True),
+    Column("tenant", String, nullable=False),
+    Column("document", JSON, nullable=False),
     sqlite_autoincrement=True,
 )
 

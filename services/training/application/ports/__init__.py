@@ -11,6 +11,7 @@ from services.training.application.ports.artifacts import (
     SavedCheckpoint,
     Spool,
 )
+from services.training.application.ports.sampler import Sampler
 from services.training.application.ports.store import (
     Datasets,
     Entry,
@@ -22,6 +23,7 @@ from services.training.application.ports.store import (
     Requests,
     Resource,
     Store,
+    Sweeps,
     Transaction,
     Uploads,
 )
@@ -68,11 +70,13 @@ __all__ = [
     "Replay",
     "Requests",
     "Resource",
+    "Sampler",
     "SavedCheckpoint",
     "Slot",
     "Snapshot",
     "Spool",
     "Store",
+    "Sweeps",
     "TrainedModel",
     "Transaction",
     "Unexportable",

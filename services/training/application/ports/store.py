@@ -13,10 +13,11 @@ from services.training.domain.history import JobEvent, MetricPoint
 from services.training.domain.job import Job, JobState
 from services.training.domain.model import Model
 from services.training.domain.schedule import Standing
+from services.training.domain.sweep import Sweep, SweepState
 from services.training.domain.upload import Upload
 
 Entry: TypeAlias = MetricPoint | JobEvent
-Resource: TypeAlias = Dataset | Job | Upload
+Resource: TypeAlias = Dataset | Job | Sweep | Upload
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Jobs(Protocol):
         """Deletes it, with its history."""
 
     def page(self, page: Page, state: JobState | None) -> list[tuple[int, Job]]:
-        """Newest first, each with its position."""
+        """Newest first, each with its position. Those of sweeps are left out."""
 
     def in_states(self, states: Iterable[JobState], limit: int | None = None) -> list[Job]:
         """Every job in one of `states`, or the first `limit`, oldest first."""
@@ -137,6 +138,29 @@ class Models(Protocol):
 
     def trained_on(self, content_id: str) -> bool:
         """Whether any model was trained on this content."""
+
+
+class Sweeps(Protocol):
+    """Sweeps in a transaction."""
+
+    def get(self, sweep_id: str) -> Sweep | None: ...
+
+    def lock(self, sweep_id: str) -> Sweep | None:
+        """Gets a sweep that nobody else can change until the transaction ends; before any of its jobs."""
+
+    def add(self, sweep: Sweep) -> None: ...
+
+    def update(self, sweep: Sweep) -> None:
+        """Replaces the sweep of the same id."""
+
+    def delete(self, sweep_id: str) -> None:
+        """Deletes it. Its jobs stay."""
+
+    def page(self, page: Page) -> list[tuple[int, Sweep]]:
+        """Newest first, each with its position."""
+
+    def in_states(self, states: Iterable[SweepState]) -> list[Sweep]:
+        """Every sweep in one of `states`, oldest first."""
 
 
 class Uploads(Protocol):
@@ -182,6 +206,9 @@ class Transaction(Protocol):
 
     @property
     def models(self) -> Models: ...
+
+    @property
+    def sweeps(self) -> Sweeps: ...
 
     @property
     def uploads(self) -> Uploads: ...

@@ -44,6 +44,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The dataset has no such version. NOT_FOUND."""
     BATCH_NOT_FOUND: _ErrorReason.ValueType  # 16
     """The batch of AI requests does not exist. NOT_FOUND."""
+    SWEEP_NOT_FOUND: _ErrorReason.ValueType  # 110
+    """The sweep does not exist. NOT_FOUND."""
     ROUTE_NOT_FOUND: _ErrorReason.ValueType  # 13
     """The REST path is not one of this API's, or not for this HTTP method. NOT_FOUND."""
     ALREADY_EXISTS: _ErrorReason.ValueType  # 20
@@ -70,6 +72,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The model tells clusters, reads too many columns or is of an earlier release, so that it was never
     measured what its columns are worth. FAILED_PRECONDITION.
     """
+    SWEEP_FINISHED: _ErrorReason.ValueType  # 111
+    """The sweep has ended, so it cannot be cancelled. FAILED_PRECONDITION."""
+    SWEEP_NOT_FINISHED: _ErrorReason.ValueType  # 112
+    """The sweep, or a trial of it, is still running; cancel it first. FAILED_PRECONDITION."""
+    SWEEP_NOT_RESUMABLE: _ErrorReason.ValueType  # 113
+    """The sweep was not cancelled, so it cannot be resumed. FAILED_PRECONDITION."""
     MODEL_UNPRICED: _ErrorReason.ValueType  # 70
     """Nobody knows what the AI model costs, so that no budget could hold. FAILED_PRECONDITION."""
     PROVIDER_NOT_CONFIGURED: _ErrorReason.ValueType  # 71
@@ -158,6 +166,8 @@ DATASET_VERSION_NOT_FOUND: ErrorReason.ValueType  # 15
 """The dataset has no such version. NOT_FOUND."""
 BATCH_NOT_FOUND: ErrorReason.ValueType  # 16
 """The batch of AI requests does not exist. NOT_FOUND."""
+SWEEP_NOT_FOUND: ErrorReason.ValueType  # 110
+"""The sweep does not exist. NOT_FOUND."""
 ROUTE_NOT_FOUND: ErrorReason.ValueType  # 13
 """The REST path is not one of this API's, or not for this HTTP method. NOT_FOUND."""
 ALREADY_EXISTS: ErrorReason.ValueType  # 20
@@ -184,6 +194,12 @@ MODEL_NOT_EXPLAINED: ErrorReason.ValueType  # 38
 """The model tells clusters, reads too many columns or is of an earlier release, so that it was never
 measured what its columns are worth. FAILED_PRECONDITION.
 """
+SWEEP_FINISHED: ErrorReason.ValueType  # 111
+"""The sweep has ended, so it cannot be cancelled. FAILED_PRECONDITION."""
+SWEEP_NOT_FINISHED: ErrorReason.ValueType  # 112
+"""The sweep, or a trial of it, is still running; cancel it first. FAILED_PRECONDITION."""
+SWEEP_NOT_RESUMABLE: ErrorReason.ValueType  # 113
+"""The sweep was not cancelled, so it cannot be resumed. FAILED_PRECONDITION."""
 MODEL_UNPRICED: ErrorReason.ValueType  # 70
 """Nobody knows what the AI model costs, so that no budget could hold. FAILED_PRECONDITION."""
 PROVIDER_NOT_CONFIGURED: ErrorReason.ValueType  # 71

@@ -43,7 +43,7 @@ class JobServiceStub:
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_pb2.Job]
     """Gets a job. Returns NOT_FOUND if it does not exist."""
     ListJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]
-    """Lists jobs, newest first."""
+    """Lists jobs, newest first. Those of sweeps are left out: a sweep lists its own."""
     CancelJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_pb2.Job]
     """Asks a job to stop, and answers it as CANCELLING or, if it had not begun, CANCELLED. It is CANCELLED
     only when no process of it lives. Returns NOT_FOUND if it does not exist and FAILED_PRECONDITION if it
@@ -84,7 +84,7 @@ class JobServiceAsyncStub(JobServiceStub):
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Gets a job. Returns NOT_FOUND if it does not exist."""
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]  # type: ignore[assignment]
-    """Lists jobs, newest first."""
+    """Lists jobs, newest first. Those of sweeps are left out: a sweep lists its own."""
     CancelJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Asks a job to stop, and answers it as CANCELLING or, if it had not begun, CANCELLED. It is CANCELLED
     only when no process of it lives. Returns NOT_FOUND if it does not exist and FAILED_PRECONDITION if it
@@ -140,7 +140,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.ListJobsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.ListJobsResponse, _abc.Awaitable[_job_service_pb2.ListJobsResponse]]:
-        """Lists jobs, newest first."""
+        """Lists jobs, newest first. Those of sweeps are left out: a sweep lists its own."""
 
     @_abc_1.abstractmethod
     def CancelJob(
