@@ -23,6 +23,8 @@ from mlapi.training.v1 import (
     dataset_service_pb2_grpc,
     job_service_pb2,
     job_service_pb2_grpc,
+    sweep_service_pb2,
+    sweep_service_pb2_grpc,
 )
 
 from tests.contract.waiting import until
@@ -166,6 +168,16 @@ class Client:
         request = job_service_pb2.CancelJobRequest(job_id=job_id)
         return self.insist(lambda channel: jobs(channel).CancelJob(request, timeout=10))
 
+    def create_sweep(self, request_id: str, **request: Any) -> str:
+        """The id of the one sweep of `request_id`, however often it takes."""
+        message = ParseDict({**request, "request_id": request_id}, sweep_service_pb2.CreateSweepRequest())
+        return str(self.insist(lambda channel: sweeps(channel).CreateSweep(message, timeout=10)).sweep_id)
+
+    def sweep(self, sweep_id: str) -> Any:
+        """The sweep as it is now."""
+        request = sweep_service_pb2.GetSweepRequest(sweep_id=sweep_id)
+        return self.insist(lambda channel: sweeps(channel).GetSweep(request, timeout=10))
+
     def upload(self, dataset_id: str, data: bytes) -> None:
         """A CSV file."""
         self.insist(lambda channel: upload(channel, dataset_id, data))
@@ -174,6 +186,11 @@ class Client:
 def jobs(channel: grpc.Channel) -> Any:
     """The stub."""
     return job_service_pb2_grpc.JobServiceStub(channel)
+
+
+def sweeps(channel: grpc.Channel) -> Any:
+    """The stub."""
+    return sweep_service_pb2_grpc.SweepServiceStub(channel)
 
 
 def create_request(**request: Any) -> Any:

@@ -114,7 +114,7 @@ def test_a_trial_is_what_became_of_its_job() -> None:
 def test_the_time_for_which_it_was_cancelled_does_not_count() -> None:
     it = sweep(budget=Budget(4, max_seconds=2.5))
     stopped = it.cancelled(LATER).stopped(LATER)  # after a second
-    assert stopped.seconds(LATER) == 2.0 or stopped.earlier_seconds == 1.0
+    assert stopped.earlier_seconds == 1.0
     later = NOW.replace(year=2027)
     resumed = stopped.resumed(later)
     assert resumed.seconds(later) == 1.0

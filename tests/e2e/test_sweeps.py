@@ -1,0 +1,117 @@
+"""Searches over hyperparameters, over REST."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.contract.waiting import until
+from tests.e2e.journeys import ENDED, flowers, only_error, upload, violations
+
+PATIENCE = 60
+MLP = {
+    "architecture": "PLAIN",
+    "hidden_sizes": [8],
+    "ensemble_size": 1,
+    "batch_size": 64,
+    "max_epochs": 5,
+}
+ROW = {"length": 0.9, "width": 0.8, "color": "red"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data(rest: httpx.Client) -> None:
+    upload(rest, "searched", flowers(300))
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    job = {"dataset_id": "searched", "target": "kind", "mlp": MLP, "seed": 5}
+    space = [{"name": "learning_rate", "float": {"low": 0.001, "high": 0.1, "log": True}}]
+    return {"job": job, "space": space, "budget": {"max_trials": 4}, "parallel": 2, **changes}
+
+
+def create(rest: httpx.Client, **changes: Any) -> str:
+    answer = rest.post("/v1/sweeps", json=body(**changes))
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["sweep_id"])
+
+
+def get(rest: httpx.Client, sweep_id: str) -> dict[str, Any]:
+    return dict(rest.get(f"/v1/sweeps/{sweep_id}").json())
+
+
+def to_the_end(rest: httpx.Client, sweep_id: str) -> dict[str, Any]:
+    until(lambda: get(rest, sweep_id)["state"] in ENDED, PATIENCE)
+    return get(rest, sweep_id)
+
+
+def board(sweep: dict[str, Any]) -> list[Any]:
+    """What does not depend on when it ran."""
+    names = ("number", "state", "values", "source", "validation_metrics", "test_metrics")
+    return [[trial[name] for name in names] for trial in sweep["trials"]]
+
+
+def test_a_sweep_finds_the_best_and_keeps_its_model_only(rest: httpx.Client) -> None:
+    proposals = [
+        {"values": {"learning_rate": 0.05, "dropout": 0}, "source": "me"},
+        {"values": {"learning_rate": 50}, "source": "you"},
+    ]
+    refused = rest.post("/v1/sweeps", json=body(proposals=proposals))
+    assert list(violations(refused)) == ["proposals[1].values.learning_rate"]
+    sweep_id = create(rest, proposals=proposals, skip_invalid_proposals=True, request_id="sweep-once")
+    again = create(rest, proposals=proposals, skip_invalid_proposals=True, request_id="sweep-once")
+    assert again == sweep_id
+    ended = to_the_end(rest, sweep_id)
+    assert ended["state"] == "SUCCEEDED", ended
+    assert [one["source"] for one in ended["rejections"]] == ["you"]
+    trials = ended["trials"]
+    assert sorted(one["number"] for one in trials) == [0, 1, 2, 3]
+    losses = [one["validation_metrics"]["log_loss"] for one in trials]
+    assert losses == sorted(losses)
+    assert all("accuracy" in one["test_metrics"] for one in trials)
+    first = next(one for one in trials if one["number"] == 0)
+    assert (first["source"], first["values"]) == ("me", {"learning_rate": 0.05, "dropout": 0})
+    assert ended["best_trial"] == trials[0]["number"]
+    predicted = rest.post(f"/v1/models/{ended['model_id']}:predict", json={"rows": [ROW]})
+    assert predicted.json()["predictions"][0]["value"] in {"rose", "tulip"}
+    jobs = {one["job_id"] for one in trials}
+    kept = [one for one in rest.get("/v1/models").json()["models"] if one["job_id"] in jobs]
+    assert [one["model_id"] for one in kept] == [ended["model_id"]]
+    assert not jobs & {one["job_id"] for one in rest.get("/v1/jobs").json()["jobs"]}
+    assert rest.get(f"/v1/jobs/{trials[0]['job_id']}").json()["sweep_id"] == sweep_id
+    listed = rest.get("/v1/sweeps", params={"page_size": 1}).json()["sweeps"]
+    assert [(one["sweep_id"], one["trials"]) for one in listed] == [(sweep_id, [])]
+    assert only_error(rest.post(f"/v1/sweeps/{sweep_id}:cancel"))["reason"] == "SWEEP_FINISHED"
+    assert only_error(rest.post(f"/v1/sweeps/{sweep_id}:resume"))["reason"] == "SWEEP_NOT_RESUMABLE"
+    assert rest.delete(f"/v1/sweeps/{sweep_id}").json() == {}
+    assert only_error(rest.get(f"/v1/sweeps/{sweep_id}"))["reason"] == "SWEEP_NOT_FOUND"
+    assert rest.get(f"/v1/models/{ended['model_id']}").status_code == 200
+
+
+def test_a_sweep_that_was_cancelled_and_resumed_ends_as_if_it_had_not_been(rest: httpx.Client) -> None:
+    longer = {"job": {**body()["job"], "mlp": {**MLP, "max_epochs": 60, "batch_size": 16}}}
+    wanted = to_the_end(rest, create(rest, **longer))
+    sweep_id = create(rest, **longer)
+    until(lambda: get(rest, sweep_id)["trials"], PATIENCE)
+    assert only_error(rest.delete(f"/v1/sweeps/{sweep_id}"))["reason"] == "SWEEP_NOT_FINISHED"
+    assert rest.post(f"/v1/sweeps/{sweep_id}:cancel", json={"request_id": "halt"}).status_code == 200
+    stopped = to_the_end(rest, sweep_id)
+    assert stopped["state"] == "CANCELLED", stopped
+    assert {one["state"] for one in stopped["trials"]} <= {"CANCELLED", "SUCCEEDED"}
+    assert rest.post(f"/v1/sweeps/{sweep_id}:resume").json()["state"] == "RUNNING"
+    ended = to_the_end(rest, sweep_id)
+    assert (ended["state"], ended["best_trial"]) == ("SUCCEEDED", wanted["best_trial"])
+    assert board(ended) == board(wanted)
+
+
+def test_what_cannot_be_searched_is_refused_by_name(rest: httpx.Client) -> None:
+    space = [{"name": "dropuot", "float": {"low": 0, "high": 1}}]
+    assert list(violations(rest.post("/v1/sweeps", json=body(space=space)))) == ["space[0].name"]
+    assert list(violations(rest.post("/v1/sweeps", json=body(pruner="ASHA")))) == ["pruner"]
+    assert list(violations(rest.post("/v1/sweeps", json={"budget": {"max_trials": 1}}))) == ["job"]
+    job = {"dataset_id": "searched", "target": "kind", "mlq": {}}
+    assert list(violations(rest.post("/v1/sweeps", json=body(job=job)))) == ["job.mlq"]
+    checked = rest.post("/v1/sweeps", json=body(validate_only=True)).json()
+    assert (checked["sweep_id"], checked["metric"]) == ("", "log_loss")

@@ -1,0 +1,147 @@
+"""What CreateSweep finds out before anything is tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import pytest
+from google.protobuf.json_format import ParseDict
+from mlapi.training.v1 import sweep_pb2, sweep_service_pb2
+
+from services.chassis.errors import InvalidArgument, NotFound
+from services.training.adapters.store_sql import SqlStore
+from services.training.application.create_sweep import CreateSweep
+from services.training.domain.job import Device
+from services.training.domain.search_space import usual_space
+from services.training.domain.sweep import Prices, Sweep, SweepState, Trial, TrialState
+from services.training.rpc import mapping_sweeps
+from tests.unit.training.samples import NOW, content, dataset
+
+Create: TypeAlias = Callable[..., Sweep]
+GOOD: dict[str, Any] = {
+    "job": {"dataset_id": "table", "target": "kind", "logistic": {}},
+    "budget": {"max_trials": 4},
+}
+
+
+@pytest.fixture
+def use_case(store: SqlStore) -> CreateSweep:
+    with store.write() as tx:
+        tx.datasets.put(replace(dataset("table", content("a1")), version=1))
+        tx.datasets.put(replace(dataset("other", content("b2")), version=1))
+    return CreateSweep(store, lambda: NOW, lambda: None, {Device.CPU: 3})
+
+
+@pytest.fixture
+def create(use_case: CreateSweep) -> Create:
+    def asked(request_id: str = "", validate_only: bool = False, **changes: Any) -> Sweep:
+        message = ParseDict({**GOOD, **changes}, sweep_service_pb2.CreateSweepRequest())
+        return use_case(mapping_sweeps.sweep_request(message, "default"), request_id, validate_only)
+
+    return asked
+
+
+def stored(store: SqlStore) -> list[Sweep]:
+    with store.read() as tx:
+        return tx.sweeps.in_states(SweepState)
+
+
+def test_a_sweep_is_created_with_what_is_usual(create: Create, store: SqlStore) -> None:
+    made = create()
+    assert stored(store) == [made]
+    assert (made.metric, made.parallel, made.sampler, made.rows) == ("log_loss", 3, "tpe", 100)
+    assert made.space == usual_space(made.base.hyperparameters, "classification")
+    sent = mapping_sweeps.sweep(made)
+    assert (sent.state, sent.base.job_id, sent.base.logistic.l2) == (sweep_pb2.Sweep.RUNNING, "", 1.0)
+    assert mapping_sweeps._space(sent.space) == made.space
+
+
+def test_the_platform_chooses_blend_and_its_parts_are_searched(create: Create) -> None:
+    made = create(job={"dataset_id": "table", "target": "kind"})
+    assert made.base.hyperparameters.name == "blend"
+    names = {one.name for one in made.space.parameters}
+    assert {"mlp.learning_rate", "boosted_trees.max_depth"} <= names
+
+
+def test_request_ids_are_replayed_and_checking_creates_nothing(create: Create, store: SqlStore) -> None:
+    assert create(validate_only=True).sweep_id == ""
+    assert stored(store) == []
+    assert create("once") == create("once")
+    assert len(stored(store)) == 1
+
+
+SPACE = [{"name": "l2", "float": {"low": 0.01, "high": 10, "log": True}}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"job": {"target": "kind"}}, "job.dataset_id"),
+        ({"job": {**GOOD["job"], "target": "nowhere"}}, "job.target"),
+        ({"job": {**GOOD["job"], "display_name": "x"}}, "job.display_name"),
+        ({"job": {**GOOD["job"], "request_id": "x"}}, "job.request_id"),
+        ({"job": {**GOOD["job"], "validate_only": True}}, "job.validate_only"),
+        ({"job": {**GOOD["job"], "logistic": {"l2": -1}}}, "job.logistic.l2"),
+        ({"job": {**GOOD["job"], "split": {"validation_fraction": 0}}}, "job.split.validation_fraction"),
+        ({"budget": {"max_trials": 0}}, "budget.max_trials"),
+        ({"budget": {"max_trials": 1001}}, "budget.max_trials"),
+        ({"budget": {"max_trials": 1, "max_seconds": -1}}, "budget.max_seconds"),
+        ({"budget": {"max_trials": 1, "max_cost_usd": 1}}, "budget.max_cost_usd"),  # nothing has a price here
+        ({"parallel": 65}, "parallel"),
+        ({"metric": "rmse"}, "metric"),
+        ({"pruner": "ASHA"}, "pruner"),
+        ({"space": [{"name": "l2"}]}, "space[0]"),
+        ({"space": [*SPACE, *SPACE]}, "space[1].name"),
+        ({"space": [{"name": "l2", "choice": {"values": [1, True]}}]}, "space[0].choice.values[1]"),
+        ({"proposals": [{"values": {"l2": 1}}, {"values": {"l1": 1}}]}, "proposals[1].values.l1"),
+        ({"proposals": [{"values": {"l2": None}}]}, "proposals[0].values.l2"),
+        ({"proposals": [{}]}, "proposals[0].values"),
+        ({"proposals": [{"values": {"l2": 1}}] * 5}, "proposals"),
+    ],
+)
+def test_what_is_wrong_is_named(create: Create, changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        create(**changes)
+    assert [one.field for one in refused.value.violations] == [field]
+
+
+def test_invalid_proposals_may_be_left_out(create: Create) -> None:
+    proposals = [{"values": {"l2": -1}, "source": "gpt"}, {"values": {"l2": 2, "seed": 7}}]
+    made = create(proposals=proposals, skip_invalid_proposals=True)
+    assert [(one.values, one.source) for one in made.proposals] == [({"l2": 2, "seed": 7}, "proposal")]
+    [rejection] = made.rejections
+    assert (rejection.index, rejection.source) == (0, "gpt")
+    assert rejection.reason.startswith("values.l2: must be in [0, ")
+    assert made.spec_of(made.proposals[0].values).seed == 7
+
+
+def test_it_learns_from_earlier_sweeps_of_the_same_question(create: Create, store: SqlStore) -> None:
+    earlier = create(space=SPACE)
+    results = [
+        (0.5, 0.9, TrialState.SUCCEEDED),
+        (20.0, 0.8, TrialState.SUCCEEDED),
+        (1.0, 0.1, TrialState.FAILED),
+    ]
+    trials = [
+        Trial(number, {"l2": l2}, "tpe", "", state, {"log_loss": loss})
+        for number, (l2, loss, state) in enumerate(results)
+    ]
+    with store.write() as tx:
+        tx.sweeps.update(replace(earlier, trials=tuple(trials)))
+    made = create(space=SPACE, warm_start_sweep_ids=[earlier.sweep_id])
+    assert [(one.values, one.loss) for one in made.learned] == [({"l2": 0.5}, 0.9)]  # 20 is out of the space
+    assert made.measured() == list(made.learned)
+    with pytest.raises(InvalidArgument) as refused:
+        create(metric="accuracy", warm_start_sweep_ids=[earlier.sweep_id])
+    assert [one.field for one in refused.value.violations] == ["warm_start_sweep_ids[0]"]
+    with pytest.raises(NotFound):
+        create(warm_start_sweep_ids=["sweep-none"])
+
+
+def test_a_budget_of_money_needs_a_price(use_case: CreateSweep) -> None:
+    changed = {**GOOD, "budget": {"max_trials": 1, "max_cost_usd": 1}}
+    message = ParseDict(changed, sweep_service_pb2.CreateSweepRequest())
+    request = mapping_sweeps.sweep_request(message, "default")
+    assert replace(use_case, prices=Prices(cpu_hour=0.05))(request).budget.max_cost_usd == 1

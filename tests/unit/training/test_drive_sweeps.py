@@ -1,0 +1,296 @@
+"""Any order of results, cancels, resumes and crashes leads a sweep to the leaderboard it would have had.
+
+The store, the disk, the drivers and the sampler are the real ones; a job ends when it is told to.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.chassis.errors import FailedPrecondition, NotFound
+from services.training.adapters.artifacts_disk import DiskArtifacts
+from services.training.adapters.sampler_optuna import OptunaSampler
+from services.training.adapters.store_sql import SqlStore
+from services.training.application.datasets import Datasets
+from services.training.application.drive_sweeps import SweepDriver
+from services.training.application.jobs import Jobs
+from services.training.application.ports import Page
+from services.training.application.sweeps import Sweeps
+from services.training.domain.job import Device, Job, JobError, JobState, Usage
+from services.training.domain.search_space import Choice, Parameter, SearchSpace
+from services.training.domain.sweep import (
+    Budget,
+    Prices,
+    Proposal,
+    SamplerKind,
+    Sweep,
+    SweepState,
+    TrialState,
+)
+from tests.unit.training.samples import SPACE, content, dataset, model, sqlite_store, sweep
+from tests.unit.training.stand_ins import HandClock, Processes
+
+LOST = JobError("ABORTED", "TRAINING_PROCESS_LOST", "gone")
+GRACE = timedelta(seconds=3)
+FEW = SearchSpace((Parameter("architecture", Choice(("plain", "real_mlp"))),))
+
+
+class Scene:
+    """A sweep of five trials, two at a time, with a proposal, and two drivers on its store."""
+
+    def __init__(self, store: SqlStore, folder: Path, **changes: Any) -> None:
+        self.store, self.clock, self.artifacts = store, HandClock(), DiskArtifacts(folder)
+        self.drivers = [self._driver() for _ in range(2)]
+        self.sweeps = Sweeps(store, self.artifacts, Processes(), self.clock, lambda: None)
+        self.jobs = Jobs(store, self.artifacts, Processes(), self.clock, lambda: None, {Device.CPU: 2}, GRACE)
+        usual = {"budget": Budget(5), "proposals": (Proposal({"learning_rate": 0.02}, "me"),)}
+        with store.write() as tx:
+            tx.datasets.put(dataset(held=content()))
+            tx.sweeps.add(sweep(**{**usual, **changes}))
+
+    def _driver(self) -> SweepDriver:
+        return SweepDriver(
+            store=self.store,
+            artifacts=self.artifacts,
+            sampler=OptunaSampler(),
+            clock=self.clock,
+            wake_jobs=lambda: None,
+            grace=GRACE,
+            prices=Prices(1.0),
+        )
+
+    def tick(self, which: int = 0) -> None:
+        self.drivers[which].tick()
+
+    def now(self) -> Sweep:
+        return self.sweeps.get("sweep-1")
+
+    def queue(self) -> list[Job]:
+        """Jobs that have not ended."""
+        with self.store.read() as tx:
+            return tx.jobs.in_states([JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING])
+
+    def start(self, job: Job) -> None:
+        with self.store.write() as tx:
+            tx.jobs.update(job.started(self.clock(), self.clock()))
+
+    def end(self, job: Job, cpu_seconds: float = 1.0) -> None:
+        """As its attempt would: by a result that follows from its values; every third is lost."""
+        number = int(job.job_id.rpartition("-")[2])
+        with self.store.write() as tx:
+            if job.state is JobState.QUEUED:
+                job = job.started(self.clock(), self.clock())
+            usage = Usage(1.0, cpu_seconds)
+            if job.state is JobState.CANCELLING:
+                tx.jobs.update(job.moved(JobState.CANCELLED, self.clock(), usage=usage))
+            elif number % 3 == 2:
+                tx.jobs.update(job.moved(JobState.FAILED, self.clock(), usage=usage, error=LOST))
+            else:
+                model_id = f"model-{job.job_id}"
+                tx.models.add(replace(model(model_id), job_id=job.job_id))
+                metrics = {"log_loss": loss(job.spec.hyperparameters)}
+                changes = {"validation_metrics": metrics, "model_id": model_id, "usage": usage}
+                tx.jobs.update(job.moved(JobState.SUCCEEDED, self.clock(), **changes))
+
+    def to_the_end(self) -> Sweep:
+        """Without any disturbance from here on."""
+        for _ in range(60):
+            self.tick()
+            for job in self.queue():
+                self.end(job)
+            if self.now().state.ended:
+                return self.now()
+        raise AssertionError(self.now())
+
+    def models(self) -> list[str]:
+        with self.store.read() as tx:
+            return [one.model_id for _, one in tx.models.page(Page(100))]
+
+
+def loss(params: Any) -> float:
+    return abs(math.log(params.learning_rate / 0.02)) + (0.1 if params.architecture == "plain" else 0.0)
+
+
+@contextmanager
+def scene(**changes: Any) -> Iterator[Scene]:
+    with tempfile.TemporaryDirectory() as name, sqlite_store(Path(name)) as store:
+        yield Scene(store, Path(name), **changes)
+
+
+def shown(it: Sweep) -> list[tuple[int, TrialState, Mapping[str, Any], Mapping[str, float]]]:
+    return [(one.number, one.state, one.values, one.validation_metrics) for one in it.leaderboard]
+
+
+UNDISTURBED: dict[SamplerKind, Any] = {}
+
+
+def undisturbed(sampler: SamplerKind) -> Any:
+    if sampler not in UNDISTURBED:
+        with scene(sampler=sampler) as it:
+            UNDISTURBED[sampler] = shown(it.to_the_end())
+    return UNDISTURBED[sampler]
+
+
+MOVES = st.sampled_from(["tick", "tick", "other", "start", "end", "end last", "cancel", "resume", "restart"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(SamplerKind), st.lists(MOVES, max_size=40))
+def test_any_order_leads_to_the_same_leaderboard(sampler: SamplerKind, moves: list[str]) -> None:
+    wanted = undisturbed(sampler)
+    with scene(sampler=sampler) as it:
+        for move in moves:
+            make(it, move)
+            check(it)
+        for _ in range(3):  # cancelled as it may have been
+            it.to_the_end()
+            if it.now().state is SweepState.CANCELLED:
+                it.sweeps.resume("sweep-1", "")
+        assert it.now().state is SweepState.SUCCEEDED
+        assert shown(it.now()) == wanted
+        assert it.models() == [it.now().model_id]
+
+
+def make(it: Scene, move: str) -> None:
+    queue, state = it.queue(), it.now().state
+    match move:
+        case "tick" | "other":
+            it.tick(move == "other")
+        case "start" if queue and queue[0].state is JobState.QUEUED:
+            it.start(queue[0])
+        case "end" | "end last" if queue:
+            it.end(queue[0 if move == "end" else -1])
+        case "cancel" if state not in {SweepState.SUCCEEDED, SweepState.FAILED}:
+            it.sweeps.cancel("sweep-1", "")
+        case "resume" if state is SweepState.CANCELLED:
+            it.sweeps.resume("sweep-1", "")
+        case "restart":
+            it.drivers = [it._driver() for _ in range(2)]
+
+
+def check(it: Scene) -> None:
+    now = it.now()
+    assert [one.number for one in now.trials] == list(range(len(now.trials)))
+    assert len(now.running) <= now.parallel
+    if now.state.ended:
+        assert now.running == ()
+        assert it.queue() == []
+    assert len(now.trials) <= now.budget.max_trials
+
+
+def test_rounds_begin_with_proposals_and_end_with_the_best_model(tmp_path: Path, store: SqlStore) -> None:
+    it = Scene(store, tmp_path)
+    it.tick()
+    assert [job.job_id for job in it.queue()] == ["job-1-0", "job-1-1"]
+    assert {job.sweep_id for job in it.queue()} == {"sweep-1"}
+    it.end(it.queue()[0])
+    it.tick()
+    assert [one.state for one in it.now().trials] == [TrialState.SUCCEEDED, TrialState.RUNNING]
+    it.tick()
+    assert len(it.now().trials) == 2  # the next round waits for all of this one
+    ended = it.to_the_end()
+    assert (ended.state, len(ended.trials)) == (SweepState.SUCCEEDED, 5)
+    assert [one.source for one in ended.trials] == ["me", "tpe", "tpe", "tpe", "tpe"]
+    assert [one.number for one in ended.trials if one.state is TrialState.FAILED] == [2]
+    assert it.models() == [ended.model_id] == [f"model-job-1-{ended.leaderboard[0].number}"]
+    assert ended.usage.wall_seconds == 5.0
+
+
+def test_tpe_begins_with_the_defaults_and_a_small_space_is_used_up(tmp_path: Path, store: SqlStore) -> None:
+    ended = Scene(store, tmp_path, proposals=(), space=FEW).to_the_end()
+    assert [one.values for one in ended.trials] == [{"architecture": "real_mlp"}, {"architecture": "plain"}]
+    assert ended.state is SweepState.SUCCEEDED
+
+
+@pytest.mark.parametrize("budget", [Budget(5, max_seconds=10), Budget(5, max_cost_usd=1.5)])
+def test_what_is_used_up_ends_it_with_what_there_is(tmp_path: Path, store: SqlStore, budget: Budget) -> None:
+    it = Scene(store, tmp_path, budget=budget)
+    it.tick()
+    first, second = it.queue()
+    it.start(second)
+    it.end(first, cpu_seconds=2 * 3600)
+    it.tick()
+    it.clock.advance(11)
+    it.tick()
+    assert [job.state for job in it.queue()] == [JobState.CANCELLING]
+    it.end(it.queue()[0])
+    it.tick()
+    it.tick()
+    ended = it.now()
+    assert (ended.state, ended.best and ended.best.number) == (SweepState.SUCCEEDED, 0)
+    assert [one.state for one in ended.trials] == [TrialState.SUCCEEDED, TrialState.CANCELLED]
+
+
+def test_values_that_go_together_with_nothing_are_a_failed_trial(tmp_path: Path, store: SqlStore) -> None:
+    sizes = Parameter("hidden_sizes", Choice(((65_536, 65_536, 65_536),)))
+    huge = SearchSpace((Parameter("architecture", Choice(("tab_m",))), sizes))
+    ended = Scene(store, tmp_path, proposals=(), space=huge).to_the_end()
+    assert ended.state is SweepState.FAILED
+    assert ended.error
+    assert ended.error.reason == "INVALID_FIELD"
+
+
+def test_a_dataset_stays_while_a_sweep_may_need_it(tmp_path: Path, store: SqlStore) -> None:
+    it = Scene(store, tmp_path)
+    datasets = Datasets(store, it.artifacts, it.clock)
+    with pytest.raises(FailedPrecondition) as refused:
+        datasets.delete("table", "")
+    assert refused.value.reason == "DATASET_IN_USE"
+    with store.write() as tx:  # by another hand
+        tx.datasets.delete("table")
+    it.to_the_end()
+    assert it.now().state is SweepState.SUCCEEDED  # its content was held
+
+
+def test_deleting_takes_the_jobs_along(tmp_path: Path, store: SqlStore) -> None:
+    it = Scene(store, tmp_path)
+    it.tick()
+    with pytest.raises(FailedPrecondition) as refused:
+        it.sweeps.delete("sweep-1", "")
+    assert refused.value.reason == "SWEEP_NOT_FINISHED"
+    ended = it.to_the_end()
+    for call in (it.sweeps.cancel, it.sweeps.resume):
+        with pytest.raises(FailedPrecondition):
+            call("sweep-1", "")
+    it.sweeps.delete("sweep-1", "gone")
+    it.sweeps.delete("sweep-1", "gone")
+    with pytest.raises(NotFound):
+        it.now()
+    with pytest.raises(NotFound):
+        it.jobs.get("job-1-0")
+    assert it.models() == [ended.model_id]
+
+
+def test_cancelling_is_answered_again(tmp_path: Path, store: SqlStore) -> None:
+    it = Scene(store, tmp_path)
+    it.tick()
+    asked = it.sweeps.cancel("sweep-1", "stop")
+    assert asked.state is SweepState.CANCELLING
+    it.to_the_end()
+    assert it.sweeps.cancel("sweep-1", "stop") == asked
+    assert it.now().state is SweepState.CANCELLED
+    assert it.sweeps.page(10, "")[0] == [it.now()]
+
+
+def test_the_sampler_stays_in_the_space_and_says_the_same_again() -> None:
+    draw: Callable[[Sweep], Any] = lambda one: OptunaSampler()(one, 20, [])  # noqa: E731
+    for kind in SamplerKind:
+        it = sweep(sampler=kind)
+        drawn = draw(it)
+        assert drawn == draw(it)
+        assert drawn != draw(replace(it, base=replace(it.base, seed=1)))
+        for values in drawn:
+            params = it.spec_of(values).hyperparameters
+            assert SPACE.located(params) == values
+        assert {("ensemble_size" in one) == (one["architecture"] == "real_mlp") for one in drawn} == {True}
