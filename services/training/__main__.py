@@ -65,15 +65,7 @@ def build(settings: TrainingSettings) -> Served:
     artifacts = DiskArtifacts(settings.data_dir)
     artifacts.clear_spools(STALE_SPOOL_SECONDS)
     executor = LocalExecutor(worker_command(), worker_environment(), settings.data_dir / "attempts")
-    reconciler = Reconciler(
-        store=store,
-        artifacts=artifacts,
-        executor=executor,
-        outboxes=disk_outboxes(artifacts),
-        clock=clock.now,
-        slots=settings.slots(),
-        limits=settings.limits(),
-    )
+    reconciler = _reconciler(settings, store, artifacts, executor)
     jobs = Jobs(
         store=store,
         artifacts=artifacts,
@@ -84,19 +76,7 @@ def build(settings: TrainingSettings) -> Served:
         grace=timedelta(seconds=settings.training_grace_seconds),
     )
     create = CreateJob(store, clock.now, reconciler.wake, settings.slots())
-    driver = SweepDriver(
-        store=store,
-        artifacts=artifacts,
-        sampler=OptunaSampler(),
-        clock=clock.now,
-        wake_jobs=reconciler.wake,
-        grace=timedelta(seconds=settings.training_grace_seconds),
-        prices=settings.prices(),
-    )
-    sweeps = SweepServicer(
-        Sweeps(store, artifacts, executor, clock.now, driver.wake),
-        CreateSweep(store, clock.now, driver.wake, settings.slots(), settings.prices()),
-    )
+    driver = _driver(settings, store, artifacts, reconciler)
     draining = asyncio.Event()
     return Served(
         name="training",
@@ -109,15 +89,56 @@ def build(settings: TrainingSettings) -> Served:
                 job_service_pb2_grpc.add_JobServiceServicer_to_server,
                 JobServicer(jobs, create, Watch(jobs, draining), quick=store.quick),
             ),
-            Registration(
-                "mlapi.training.v1.SweepService",
-                sweep_service_pb2_grpc.add_SweepServiceServicer_to_server,
-                sweeps,
-            ),
+            _sweeps(settings, store, artifacts, executor, driver),
         ],
         registry=CollectorRegistry(),
         draining=draining,
         background=_running(reconciler, driver, database),
+    )
+
+
+def _reconciler(
+    settings: TrainingSettings, store: SqlStore, artifacts: DiskArtifacts, executor: LocalExecutor
+) -> Reconciler:
+    return Reconciler(
+        store=store,
+        artifacts=artifacts,
+        executor=executor,
+        outboxes=disk_outboxes(artifacts),
+        clock=clock.now,
+        slots=settings.slots(),
+        limits=settings.limits(),
+    )
+
+
+def _driver(
+    settings: TrainingSettings, store: SqlStore, artifacts: DiskArtifacts, reconciler: Reconciler
+) -> SweepDriver:
+    return SweepDriver(
+        store=store,
+        artifacts=artifacts,
+        sampler=OptunaSampler(),
+        clock=clock.now,
+        wake_jobs=reconciler.wake,
+        grace=timedelta(seconds=settings.training_grace_seconds),
+        prices=settings.prices(),
+    )
+
+
+def _sweeps(
+    settings: TrainingSettings,
+    store: SqlStore,
+    artifacts: DiskArtifacts,
+    executor: LocalExecutor,
+    driver: SweepDriver,
+) -> Registration:
+    """Searches; their trials are jobs like others."""
+    sweeps = Sweeps(store, artifacts, executor, clock.now, driver.wake)
+    create = CreateSweep(store, clock.now, driver.wake, settings.slots(), settings.prices())
+    return Registration(
+        "mlapi.training.v1.SweepService",
+        sweep_service_pb2_grpc.add_SweepServiceServicer_to_server,
+        SweepServicer(sweeps, create),
     )
 
 

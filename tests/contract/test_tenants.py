@@ -48,7 +48,7 @@ def seen(store: View, tenant: str | None) -> dict[str, int]:
     store.tenant = tenant
     with store.write() as tx:
         kinds: dict[str, Any] = {
-            kind: getattr(tx, kind) for kind in ("datasets", "models", "uploads", "jobs")
+            kind: getattr(tx, kind) for kind in ("datasets", "models", "uploads", "jobs", "sweeps")
         }
         found = {kind: [part.get("it")] for kind, part in kinds.items()}
         for kind in ("datasets", "uploads", "jobs", "sweeps"):

@@ -110,7 +110,7 @@ def test_what_cannot_be_searched_is_refused_by_name(rest: httpx.Client) -> None:
     space = [{"name": "dropuot", "float": {"low": 0, "high": 1}}]
     assert list(violations(rest.post("/v1/sweeps", json=body(space=space)))) == ["space[0].name"]
     assert list(violations(rest.post("/v1/sweeps", json=body(pruner="ASHA")))) == ["pruner"]
-    assert list(violations(rest.post("/v1/sweeps", json={"budget": {"max_trials": 1}}))) == ["job"]
+    assert list(violations(rest.post("/v1/sweeps", json={"budget": {"max_trials": 1}}))) == ["job.dataset_id"]
     job = {"dataset_id": "searched", "target": "kind", "mlq": {}}
     assert list(violations(rest.post("/v1/sweeps", json=body(job=job)))) == ["job.mlq"]
     checked = rest.post("/v1/sweeps", json=body(validate_only=True)).json()

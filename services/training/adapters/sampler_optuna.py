@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from services.training.domain.search_space import Choice, FloatRange, IntRange, Parameter, SearchSpace, Value
+from services.training.domain.search_space import Choice, FloatRange, IntRange, Parameter, SearchSpace
 from services.training.domain.sweep import Measured, SamplerKind, Sweep
+from services.training.domain.values import Value
 
 if TYPE_CHECKING:
     import optuna

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.chassis.clock import Clock, new_id
 from services.chassis.errors import FailedPrecondition, NotFound, invalid_fields
@@ -80,10 +80,11 @@ class CreateJob:
             now = self.clock()
             job_id = "" if validate_only else new_id("job")
             spec, rows = asked_spec(tx, request, device)
+            params = spec.hyperparameters.settled(spec.task, rows)
             job = Job(
                 job_id,
                 request.display_name,
-                spec.settled(rows),
+                replace(spec, hyperparameters=params),
                 now,
                 now,
                 tenant=request.tenant,

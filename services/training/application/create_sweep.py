@@ -15,7 +15,8 @@ from services.training.application.create_job import JobRequest, asked_spec, che
 from services.training.application.datasets import check_display_name
 from services.training.application.ports import Store, Transaction
 from services.training.domain.job import Device, JobSpec
-from services.training.domain.search_space import SearchSpace, Unfit, usual_space
+from services.training.domain.search_space import SearchSpace
+from services.training.domain.space_problems import space_problems
 from services.training.domain.sweep import (
     METRICS,
     MOST_PARALLEL,
@@ -28,6 +29,8 @@ from services.training.domain.sweep import (
     SamplerKind,
     Sweep,
 )
+from services.training.domain.usual_space import usual_space
+from services.training.domain.values import Unfit
 
 LONGEST_SOURCE = 100
 MOST_WARM_STARTS = 100
@@ -91,7 +94,7 @@ class CreateSweep:
             raise invalid_fields({"metric": f"{metric!r} does not measure {base.task}; {known} do"})
         params = base.hyperparameters
         space = request.space or usual_space(params, base.task)
-        if problems := space.problems(params, base.task):
+        if problems := space_problems(space, params, base.task):
             raise invalid_fields(problems)
         if space.several and base.warm_start_model_id:
             problem = "has to be empty where algorithms are searched: a model is of one"

@@ -14,8 +14,8 @@ from services.training.application.jobs import ask_to_stop
 from services.training.application.ports import Artifacts, Sampler, Store, Transaction
 from services.training.application.trials import add_job
 from services.training.domain.job import Job, JobError, Usage
-from services.training.domain.search_space import Unfit, Value
 from services.training.domain.sweep import ACTIVE, Prices, Sweep, SweepState, Trial, TrialState
+from services.training.domain.values import Unfit, Value
 
 log = logging.getLogger("sweeps")
 TICK_SECONDS = 0.2

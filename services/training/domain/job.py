@@ -139,10 +139,6 @@ class JobSpec:
         """Every dataset that the job reads."""
         return tuple(source for source in (self.train, self.validation, self.test) if source)
 
-    def settled(self, rows: int) -> JobSpec:
-        """With all that stands for "the usual" replaced by what that is for so many rows."""
-        return replace(self, hyperparameters=self.hyperparameters.settled(self.task, rows))
-
 
 @dataclass(frozen=True)
 class Usage:

@@ -11,7 +11,8 @@ from typing import Any
 
 from services.training.domain.dataset import DEFAULT_TENANT
 from services.training.domain.job import IllegalMove, Job, JobError, JobSpec, JobState, Task, Usage
-from services.training.domain.search_space import SEED, SearchSpace, Unfit, Value
+from services.training.domain.search_space import SEED, SearchSpace
+from services.training.domain.values import Unfit, Value
 
 MOST_TRIALS = 1000
 MOST_PARALLEL = 64
@@ -247,13 +248,13 @@ class Sweep:
 
     def settled(self) -> JobSpec:
         """The base as it would be trained."""
-        return self.base.settled(self.rows)
+        return _settled(self.base, self.rows)
 
     def spec_of(self, values: Mapping[str, Value]) -> JobSpec:
         """What is trained for these values; raises Unfit."""
         params = self.space.applied(self.base.hyperparameters, values)
         seed = int(values.get(SEED, self.base.seed))  # type: ignore[arg-type]
-        return replace(self.base, hyperparameters=params, seed=seed).settled(self.rows)
+        return _settled(replace(self.base, hyperparameters=params, seed=seed), self.rows)
 
     def job_id(self, number: int) -> str:
         """The id of a trial's job. It follows from the number, so that a trial never has two jobs."""
@@ -295,8 +296,13 @@ class Sweep:
         after = replace(trial, usage=job.usage)
         if job.state is not JobState.SUCCEEDED:
             return replace(after, state=TrialState(job.state), error=job.error)
-        metrics = {"validation_metrics": job.validation_metrics, "test_metrics": job.test_metrics}
-        after = replace(after, **metrics, state=TrialState.SUCCEEDED, model_id=job.model_id)
+        after = replace(
+            after,
+            state=TrialState.SUCCEEDED,
+            validation_metrics=job.validation_metrics,
+            test_metrics=job.test_metrics,
+            model_id=job.model_id,
+        )
         if math.isfinite(self.loss(after)):
             return after
         text = f"The model has no {self.metric} on the validation rows that could be compared."
@@ -337,3 +343,7 @@ _DELETED = JobError("NOT_FOUND", "JOB_NOT_FOUND", "The trial's job was deleted b
 _NOTHING = JobError(
     "DEADLINE_EXCEEDED", "TIME_LIMIT_EXCEEDED", "The budget was used up before any trial had a result."
 )
+
+
+def _settled(spec: JobSpec, rows: int) -> JobSpec:
+    return replace(spec, hyperparameters=spec.hyperparameters.settled(spec.task, rows))

@@ -172,13 +172,16 @@ def job(item: Job, place: Place | None = None) -> job_pb2.Job:
         estimated_end_time=timestamp(estimated_end(item)),
         queue=job_pb2.QueuePlace(position=place.position, reason=place.reason) if place else None,
         checkpoints=[_checkpoint(one) for one in item.checkpoints],
-        create_time=timestamp(item.create_time),
-        start_time=timestamp(item.start_time),
-        end_time=timestamp(item.end_time),
-        update_time=timestamp(item.update_time),
         sweep_id=item.sweep_id,
+        **_times(item),
         **algorithm(spec.hyperparameters),
     )
+
+
+def _times(item: Job) -> dict[str, Any]:
+    """As keywords of a message that has them."""
+    names = ("create_time", "start_time", "end_time", "update_time")
+    return {name: timestamp(getattr(item, name)) for name in names}
 
 
 def _weights(weighting: Weighting) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from services.training.domain import search_space as domain
 from services.training.domain.job import Job, Usage
 from services.training.domain.search_space import SearchSpace
 from services.training.domain.sweep import Budget, Proposal, SamplerKind, Sweep, Trial
+from services.training.domain.values import Value as Plain
 from services.training.rpc import mapping_jobs
 from services.training.rpc.mapping import timestamp
 
@@ -83,7 +84,7 @@ def _range(path: str, message: sweep_pb2.Parameter) -> domain.FloatRange | domai
     raise invalid_fields({path: "has to have one of float, int, choice"})
 
 
-def _values(path: str, messages: Any) -> tuple[domain.Value, ...]:
+def _values(path: str, messages: Any) -> tuple[Plain, ...]:
     return tuple(_value(f"{path}[{number}]", one) for number, one in enumerate(messages))
 
 
@@ -94,7 +95,7 @@ def _proposal(number: int, message: sweep_pb2.SweepProposal) -> Proposal:
     return Proposal(values, message.source or "proposal")
 
 
-def _value(path: str, message: Value) -> domain.Value:
+def _value(path: str, message: Value) -> Plain:
     """JSON has one kind of number. Names of enumerations are in lower case in the domain."""
     match message.WhichOneof("kind"):
         case "number_value":
@@ -147,7 +148,7 @@ def _base(item: Sweep) -> job_pb2.Job:
     message = mapping_jobs.job(job)
     message.priority = item.priority
     for name in ("state", "create_time", "update_time"):
-        message.ClearField(name)  # type: ignore[arg-type]
+        message.ClearField(name)
     return message
 
 
@@ -169,11 +170,11 @@ def _trial(item: Trial, of: Sweep) -> sweep_pb2.Trial:
     )
 
 
-def _struct(values: Mapping[str, domain.Value]) -> Struct:
+def _struct(values: Mapping[str, Plain]) -> Struct:
     return Struct(fields={name: _sent(one) for name, one in values.items()})
 
 
-def _sent(value: domain.Value) -> Value:
+def _sent(value: Plain) -> Value:
     if isinstance(value, str):
         return Value(string_value=value)
     if isinstance(value, tuple):

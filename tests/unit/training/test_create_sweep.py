@@ -14,8 +14,8 @@ from services.chassis.errors import InvalidArgument, NotFound
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.create_sweep import CreateSweep
 from services.training.domain.job import Device
-from services.training.domain.search_space import usual_space
 from services.training.domain.sweep import Prices, Sweep, SweepState, Trial, TrialState
+from services.training.domain.usual_space import usual_space
 from services.training.rpc import mapping_sweeps
 from tests.unit.training.samples import NOW, content, dataset
 

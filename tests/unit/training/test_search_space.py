@@ -22,9 +22,10 @@ from services.training.domain.search_space import (
     IntRange,
     Parameter,
     SearchSpace,
-    Unfit,
-    usual_space,
 )
+from services.training.domain.space_problems import space_problems
+from services.training.domain.usual_space import usual_space
+from services.training.domain.values import Unfit
 from tests.unit.training.samples import SPACE
 
 CLASSES = "classification"
@@ -37,7 +38,7 @@ MANY = SearchSpace((ALGORITHM, Parameter("mlp.dropout", FloatRange(0, 0.5))))
 @pytest.mark.parametrize(("params", "task"), TASKS)
 def test_what_is_usually_searched_holds_the_defaults(params: Any, task: str) -> None:
     space = usual_space(params, task)
-    assert space.problems(params, task) == {}
+    assert space_problems(space, params, task) == {}
     settled = params.settled(task, 1000)
     assert space.located(settled) == space.values_of(settled)
     assert len(space.located(settled)) == len(space.parameters) > 0
@@ -49,7 +50,7 @@ def test_what_the_base_sets_by_itself_is_not_searched() -> None:
     parts = usual_space(Blend(boosted_trees=BoostedTrees(max_depth=4)), CLASSES).parameters
     assert "boosted_trees.learning_rate" in {one.name for one in parts}
     assert "boosted_trees.max_depth" not in {one.name for one in parts}
-    assert list(usual_space(KMeans(), "clustering").problems(KMeans(), "clustering")) == ["space"]
+    assert list(space_problems(usual_space(KMeans(), "clustering"), KMeans(), "clustering")) == ["space"]
 
 
 @pytest.mark.parametrize(
@@ -75,18 +76,24 @@ def test_what_the_base_sets_by_itself_is_not_searched() -> None:
     ],
 )
 def test_what_cannot_be_searched_is_named(parameter: Parameter, field: str) -> None:
-    assert list(SearchSpace((parameter,)).problems(Mlp(), CLASSES)) == [f"space[0].{field}"]
+    assert list(space_problems(SearchSpace((parameter,)), Mlp(), CLASSES)) == [f"space[0].{field}"]
 
 
 def test_names_twice_conditions_never_met_and_algorithms_out_of_place_are_named() -> None:
     rate, size = Parameter("learning_rate", FloatRange(0.1, 1)), Parameter("batch_size", IntRange(1, 9))
     never = Parameter("dropout", FloatRange(0, 0.5), (Condition("batch_size", (3, 10)),))
     space = SearchSpace((rate, rate, size, never))
-    assert list(space.problems(Mlp(), CLASSES)) == ["space[1].name", "space[3].conditions[0].values[1]"]
-    assert list(SearchSpace((size, ALGORITHM)).problems(Mlp(), CLASSES)) == ["space[0].name", "space[1].name"]
+    assert list(space_problems(space, Mlp(), CLASSES)) == [
+        "space[1].name",
+        "space[3].conditions[0].values[1]",
+    ]
+    assert list(space_problems(SearchSpace((size, ALGORITHM)), Mlp(), CLASSES)) == [
+        "space[0].name",
+        "space[1].name",
+    ]
     wrong = SearchSpace((Parameter("algorithm", Choice(("linear", "mlp"))), rate))
-    assert list(wrong.problems(Mlp(), CLASSES)) == ["space[0].choice.values[0]", "space[1].name"]
-    assert MANY.problems(Mlp(), CLASSES) == SPACE.problems(Mlp(), CLASSES) == {}
+    assert list(space_problems(wrong, Mlp(), CLASSES)) == ["space[0].choice.values[0]", "space[1].name"]
+    assert space_problems(MANY, Mlp(), CLASSES) == space_problems(SPACE, Mlp(), CLASSES) == {}
 
 
 def test_values_replace_those_of_the_base() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from services.training.domain.search_space import Value
 from services.training.domain.sweep import Sweep
+from services.training.domain.values import Value
 
 
 class Sampler(Protocol):
