@@ -193,6 +193,7 @@ def test_a_sweep_reads_back_equal_and_its_jobs_are_not_listed(store: Store) -> N
         assert tx.sweeps.page(Page(9, before=2)) == [(1, kept)]
         assert tx.sweeps.in_states({SweepState.RUNNING, SweepState.FAILED}) == [kept, sweep("sweep-2")]
         assert tx.sweeps.in_states({SweepState.CANCELLED}) == []
+        assert tx.sweeps.standings() == {"sweep-2": SweepState.RUNNING}
         assert [one.job_id for _, one in tx.jobs.page(EVERYTHING, None)] == ["job-1"]
         assert tx.jobs.get("job-1-0") == job("job-1-0", sweep_id="sweep-1")
     with store.write() as tx:

@@ -14,7 +14,7 @@ from services.training.application.jobs import ask_to_stop
 from services.training.application.ports import Artifacts, Sampler, Store, Transaction
 from services.training.application.trials import add_job
 from services.training.domain.job import Job, JobError, Usage
-from services.training.domain.sweep import ACTIVE, Prices, Sweep, SweepState, Trial, TrialState
+from services.training.domain.sweep import Prices, Sweep, SweepState, Trial, TrialState
 from services.training.domain.values import Unfit, Value
 
 log = logging.getLogger("sweeps")
@@ -49,6 +49,8 @@ class SweepDriver:
         self._prices = prices
         self._wake = Event()
         self._stopping = Event()
+        # As they were when there was nothing to do but wait: a long one takes a while to be read.
+        self._waiting: dict[str, Sweep] = {}
         self._thread = Thread(target=self._run, name="sweeps")
 
     def wake(self) -> None:
@@ -68,9 +70,15 @@ class SweepDriver:
     def tick(self) -> None:
         """One round: for each sweep, as many moves as can be made now."""
         with self._store.read() as tx:
-            active = tx.sweeps.in_states(ACTIVE)
-        for sweep in active:
-            self._attend(sweep)
+            standings = tx.sweeps.standings()
+        seen, self._waiting = self._waiting, {}
+        for sweep_id, state in standings.items():
+            sweep = seen.get(sweep_id)
+            if sweep is None or sweep.state is not state:
+                with self._store.read() as tx:
+                    sweep = tx.sweeps.get(sweep_id)
+            if sweep and self._attend(sweep):
+                self._waiting[sweep_id] = sweep
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -84,7 +92,8 @@ class SweepDriver:
 
     # One sweep
 
-    def _attend(self, sweep: Sweep) -> None:
+    def _attend(self, sweep: Sweep) -> bool:
+        """Whether there is nothing to do but wait. Every move looks again, so an old view does no harm."""
         with self._store.read() as tx:
             jobs = _jobs(tx, sweep)
         if any(job is None or job.state.ended for job in jobs.values()):
@@ -93,10 +102,12 @@ class SweepDriver:
             unasked = any(job and not job.stopping for job in jobs.values())
             if unasked and (sweep.state is SweepState.CANCELLING or self._used_up(sweep, jobs)):
                 self._stop_trials(sweep.sweep_id)
+            return True
         elif sweep.state is SweepState.CANCELLING or not sweep.left or self._used_up(sweep, jobs):
             self._end(sweep)
         else:
             self._begin_round(sweep)
+        return False
 
     def _used_up(self, sweep: Sweep, jobs: dict[str, Job | None]) -> bool:
         usage = sweep.usage
@@ -122,14 +133,16 @@ class SweepDriver:
     def _stop_trials(self, sweep_id: str) -> None:
         with self._store.write() as tx:
             sweep = tx.sweeps.lock(sweep_id)
-            now, asked = self._clock(), False
-            for trial in sweep.running if sweep else ():
-                job = tx.jobs.lock(trial.job_id)
+            if sweep is None or sweep.state.ended:
+                return
+            jobs = {trial.job_id: tx.jobs.lock(trial.job_id) for trial in sweep.running}
+            if sweep.state is SweepState.RUNNING and not self._used_up(sweep, jobs):
+                return  # it was resumed since we looked
+            now = self._clock()
+            for job in jobs.values():
                 if job and not job.state.ended and not job.stopping:
                     ask_to_stop(tx, job, now, self._grace)
-                    asked = True
-        if asked:
-            self._wake_jobs()
+        self._wake_jobs()
 
     def _end(self, seen: Sweep, error: JobError | None = None) -> None:
         """No trial of it runs. error: why it cannot go on."""
@@ -203,8 +216,7 @@ def _jobs(tx: Transaction, sweep: Sweep) -> dict[str, Job | None]:
 def _still(tx: Transaction, seen: Sweep) -> Sweep | None:
     """The sweep, locked, when it still stands where we saw it."""
     sweep = tx.sweeps.lock(seen.sweep_id)
-    same = sweep and (sweep.state, sweep.trials) == (seen.state, seen.trials)
-    return sweep if same else None
+    return sweep if sweep == seen else None
 
 
 def _begun(tx: Transaction, sweep: Sweep, trial: Trial, now: datetime) -> Trial:

@@ -11,10 +11,12 @@ from services.training.adapters.store_sql import documents
 from services.training.adapters.store_sql.statements import by_key, document, newest, owned, visible
 from services.training.adapters.store_sql.tables import sweeps
 from services.training.application.ports import Page
-from services.training.domain.sweep import Sweep, SweepState
+from services.training.domain.sweep import ACTIVE, Sweep, SweepState
 
 _SWEEP = by_key(sweeps, "sweep_id")
 _LOCKED = _SWEEP.with_for_update()
+_ACTIVE = sweeps.c.state.in_(sorted(ACTIVE))
+_STANDINGS = select(sweeps.c.sweep_id, sweeps.c.state).where(_ACTIVE).order_by(sweeps.c.position)
 
 
 class SqlSweeps:
@@ -49,6 +51,9 @@ class SqlSweeps:
         statement = select(sweeps.c.document).where(sweeps.c.state.in_(sorted(states)))
         rows = self._connection.scalars(statement.order_by(sweeps.c.position))
         return [documents.to_sweep(found) for found in rows]
+
+    def standings(self) -> dict[str, SweepState]:
+        return {row.sweep_id: SweepState(row.state) for row in self._connection.execute(_STANDINGS)}
 
 
 def _row(sweep: Sweep) -> dict[str, Any]:

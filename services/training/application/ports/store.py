@@ -162,6 +162,9 @@ class Sweeps(Protocol):
     def in_states(self, states: Iterable[SweepState]) -> list[Sweep]:
         """Every sweep in one of `states`, oldest first."""
 
+    def standings(self) -> dict[str, SweepState]:
+        """The state of every sweep that is RUNNING or CANCELLING, by id, oldest first; reads no documents."""
+
 
 class Uploads(Protocol):
     """Open uploads in a transaction."""
