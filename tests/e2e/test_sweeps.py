@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
+from mlapi_client import Client, InvalidValue
+from mlapi_client.cli import main
 
+from gateway.stack import Stack
 from tests.contract.waiting import until
 from tests.e2e.journeys import ENDED, flowers, only_error, upload, violations
 
@@ -115,3 +120,28 @@ def test_what_cannot_be_searched_is_refused_by_name(rest: httpx.Client) -> None:
     assert list(violations(rest.post("/v1/sweeps", json=body(job=job)))) == ["job.mlq"]
     checked = rest.post("/v1/sweeps", json=body(validate_only=True)).json()
     assert (checked["sweep_id"], checked["metric"]) == ("", "log_loss")
+
+
+def test_the_client_and_the_command_search_as_rest_does(stack: Stack) -> None:
+    space = [{"name": "l2", "float": {"low": 0.01, "high": 100, "log": True}}]
+    with Client(stack.address) as client:
+        with pytest.raises(InvalidValue):
+            client.sweeps.create("searched", "kind", max_trials=1, space=[{"nmae": "l2"}])
+        asked = client.sweeps.create("searched", "kind", max_trials=3, algorithm="logistic", space=space)
+        ended = client.sweeps.wait(asked.sweep_id, PATIENCE)
+        assert (len(ended.trials), bool(ended.model_id)) == (3, True)
+        assert asked.sweep_id in {one.sweep_id for one in client.sweeps.list(page_size=1)}
+    common = ["--address", stack.address, "sweeps"]
+    searched = ("--algorithm", "logistic", "--search", "l2=0.01:100.0:log", "--trials", "2", "--wait")
+    arguments = [*common, "create", "searched", "--target", "kind", *searched]
+    made = CliRunner().invoke(main, arguments)
+    assert made.exit_code == 0, made.output
+    assert "SUCCEEDED" in made.output
+    shown = CliRunner().invoke(main, [*common, "get", asked.sweep_id, "--json"])
+    assert json.loads(shown.output)["sweep_id"] == asked.sweep_id
+    for action in (["list"], ["delete", asked.sweep_id]):
+        assert CliRunner().invoke(main, [*common, *action]).exit_code == 0
+    again = CliRunner().invoke(main, [*common, "cancel", asked.sweep_id])
+    assert again.exit_code != 0
+    bad = CliRunner().invoke(main, [*common, "create", "searched", "--trials", "1", "--search", "l2"])
+    assert bad.exit_code == 2

@@ -16,6 +16,7 @@ from mlapi_client.errors import MlapiError
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "datasets": ("datasets", "Upload, list, show and delete tables to train on."),
     "jobs": ("jobs", "Create, watch, cancel, resume and delete training jobs."),
+    "sweeps": ("sweeps", "Search for good hyperparameters; cancel, resume, show and delete searches."),
     "models": ("models", "List, show and delete trained models."),
     "predict": ("predict", "Predict rows with a model."),
     "ai": ("ai", "Status of the AI providers; proposals for better models."),
