@@ -20,7 +20,7 @@ FAMILY = {
     name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, AppError)
 }
 # Places where the reason comes from elsewhere: from a JobError, from another service's answer.
-PASSED_ON = {"error.reason", "info.reason"}
+PASSED_ON = {"error.reason", "info.reason", "item.reason"}
 
 
 def calls() -> Iterator[tuple[str, ast.Call, str]]:
