@@ -62,7 +62,8 @@ def test_no_call_fails_while_one_target_works(tmp_path: Path, chance: random.Ran
     say.append(f"gateway failover: {struck.total()} attempts with faults, {len(struck)} kinds and mixtures")
     assert set(answered) <= set(TARGETS)
     assert answered.total() == CALLS
-    assert struck.total() > CALLS / 5
+    # Few are needed to open a circuit, and while it is open its target has no chance to fail.
+    assert struck.total() > CALLS / 20
 
 
 def add_faults(fakes: Vendors, chance: random.Random) -> None:
