@@ -76,6 +76,7 @@ class Reconciler:
         self._stopping = Event()
         self._losses: dict[str, Loss] = {}
         self._doubted: dict[str, datetime | None] = {}
+        self._unwritten = False  # whether giving somebody up has failed
         self._lingering = Lingering(executor, clock, timedelta(seconds=self._limits.grace))
         # Since when the store has answered without a break: before that, no attempt could renew its lease.
         self._steady_since = clock()
@@ -197,16 +198,26 @@ class Reconciler:
 
     def _give_up(self, seen: Job, loss: Loss) -> None:
         """Ends it by force. Its job moves on when no process of it lives."""
-        if seen.handle not in self._losses:
-            asked = time.monotonic()
-            with self._store.write() as tx:  # who cannot write this down had better not kill
-                job = self._still(tx, seen)
-                if job is None or not self._overdue(job) or self._doubts(job, time.monotonic() - asked):
-                    return  # it has shown itself since we looked, or could not
+        if seen.handle in self._losses or self._gives_up(seen, loss):
+            self._losses[seen.handle] = loss
+            self._executor.cancel(seen.handle, force=True)
+
+    def _gives_up(self, seen: Job, loss: Loss) -> bool:
+        """Written down first: who cannot do that had better not kill."""
+        asked, unwritten, self._unwritten = time.monotonic(), self._unwritten, True
+        with self._store.write() as tx:
+            job = self._still(tx, seen)
+            if job and unwritten:
+                tx.jobs.update(job)  # as it is: to see whether anybody can write again
+            elif job and self._overdue(job) and not self._doubts(job, time.monotonic() - asked):
                 event = events.warning(job, self._clock(), "attempt_ended", loss.error.message)
                 tx.jobs.record(job.job_id, [event])
-            self._losses[seen.handle] = loss
-        self._executor.cancel(seen.handle, force=True)
+            else:
+                job = None  # it has shown itself since we looked, or could not
+        self._unwritten = False
+        if unwritten:
+            self._steady_since = self._clock()
+        return job is not None and not unwritten
 
     def _doubts(self, job: Job, waited: float) -> bool:
         """Who kept us waiting for the store kept the attempt waiting as well: once, it gets another round."""

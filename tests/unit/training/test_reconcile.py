@@ -416,6 +416,21 @@ def test_the_time_of_an_outage_counts_against_nobody(scene: Scene) -> None:
     assert scene.processes.killed == ["process-1"]
 
 
+def test_who_could_not_write_for_want_of_room_has_its_lease_again(scene: Scene) -> None:
+    scene.add("job-1")
+    scene.tick()
+    scene.outage.full = True
+    for _ in range(100):
+        scene.clock.advance(2)
+        with suppress(ResourceExhausted):
+            scene.tick()
+    scene.outage.full = False
+    scene.pass_time(LIMITS.lease)
+    assert (scene.shown(), scene.processes.killed) == ((RUNNING, 1, "process-1"), [])
+    scene.pass_time(LIMITS.lease)  # but it says nothing
+    assert scene.processes.killed == ["process-1"]
+
+
 @pytest.mark.parametrize("hours", [0.01, 10])
 def test_a_sleep_of_the_machine_counts_against_nobody(scene: Scene, hours: float) -> None:
     scene.add("job-1", time_limit=600)
