@@ -147,3 +147,28 @@ def test_of_many_at_once_as_many_pass_as_there_is_room_for(play: Callable[..., N
         assert shop.reserved() == 600
 
     play(script)
+
+
+def test_who_is_refused_and_leaves_frees_nothing_of_what_others_took(play: Callable[..., None]) -> None:
+    async def script(shop: Shop) -> None:
+        await shop.desk.open(claim("a", 10), 100)
+        refused = asyncio.create_task(shop.desk.open(claim("b", 10), 50))
+        await asyncio.sleep(0)  # it has asked
+        refused.cancel()
+        with pytest.raises((asyncio.CancelledError, RateLimited)):  # Redis's client may answer yet
+            await refused
+        assert not await shop.room(1)
+
+    play(script)
+
+
+def test_who_leaves_before_the_answer_takes_and_reserves_nothing(play: Callable[..., None]) -> None:
+    async def script(shop: Shop) -> None:
+        leaving = asyncio.create_task(shop.desk.open(claim("a", 10), 100))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert await shop.desk.open(claim("b", 1000), 0) is not None  # all of the budget is there
+
+    play(script)

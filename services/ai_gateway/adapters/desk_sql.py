@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from services.ai_gateway.adapters.group_commit import GroupCommit
-from services.ai_gateway.adapters.ledger_sql.batch import Close, Open, carry_out
+from services.ai_gateway.adapters.ledger_sql.batch import Close, Open, Undo, carry_out
 from services.ai_gateway.adapters.ledger_sql.books import Withdraw
 from services.ai_gateway.adapters.limiter_sql import SqlLimiter
 from services.ai_gateway.application.ports.ledger import Claim, Entry
@@ -21,16 +21,14 @@ class SqlDesk:
 
     async def open(self, claim: Claim, tokens: int) -> float:
         """See `Desk`."""
-        take = self._limiter.taking(claim.tenant, claim.key, claim.endpoint, tokens)
-        undo = Withdraw(claim.call_id)
+        whose = (claim.tenant, claim.key, claim.endpoint)
+        take = self._limiter.taking(*whose, tokens)
+        back = self._limiter.returning(*whose, tokens, take.now / 1000) if take else None
+        undo = Undo(Withdraw(claim.call_id), back)
         try:
             taken: float = await self._commits.submit(carry_out, Open(claim, take), later=undo)
         except asyncio.CancelledError:
             self._commits.post(carry_out, undo, later=undo)
-            if take:
-                at = take.now / 1000
-                back = self._limiter.returning(claim.tenant, claim.key, claim.endpoint, tokens, at)
-                self._commits.post(carry_out, back) if back else None
             raise
         return taken
 

@@ -72,7 +72,15 @@ class Close:
     back: GiveBack | None
 
 
-Operation: TypeAlias = Booking | Counting | Open | Close
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Ends what an Open did of which nobody heard; one that was refused has taken nothing."""
+
+    claim: Withdraw
+    back: GiveBack | None
+
+
+Operation: TypeAlias = Booking | Counting | Open | Close | Undo
 
 
 def carry_out(cursor: Cursor, operations: Sequence[Operation]) -> list[Any]:
@@ -91,6 +99,8 @@ def _booking(operation: Operation) -> Booking | None:
             return claim
         case Close(entry):
             return entry
+        case Undo(claim):
+            return claim
         case Take() | GiveBack():
             return None
     return operation
@@ -100,7 +110,7 @@ def _counting(operation: Operation) -> Counting | None:
     match operation:
         case Open(_, take):
             return take
-        case Close(_, back):
+        case Close(_, back) | Undo(_, back):
             return back
         case Take() | GiveBack():
             return operation
@@ -116,10 +126,19 @@ def _answer(books: Books, counters: Counters, operation: Operation) -> Any:
             if back:
                 counters.give_back(back)
             return books.settle(entry)
+        case Undo(claim, back):
+            if books.withdraw(claim.call_id) and back:
+                counters.give_back(back)
+            return None
         case Take():
             return counters.refusal(operation) or counters.take(operation)
         case GiveBack():
             return counters.give_back(operation)
+    return _booked(books, operation)
+
+
+def _booked(books: Books, operation: Booking) -> Any:
+    match operation:
         case Claim():
             return books.claim(operation)
         case Entry():

@@ -130,10 +130,11 @@ class Books:
         self._move(limits, entry.nano_usd, -reserved)
         return tuple(self._spent(found) for found in limits if self._passed(found, entry.nano_usd))
 
-    def withdraw(self, call_id: str) -> None:
-        """Ends a claim, and charges nothing."""
+    def withdraw(self, call_id: str) -> bool:
+        """Ends a claim, and charges nothing. Whether there was one."""
         if held := self._end(call_id):
             self._move(self._limits(held.tenant, held.key, held.day), 0, -held.nano_usd)
+        return held is not None
 
     def lose(self, call_id: str, now: datetime) -> tuple[Spent, ...] | None:
         """Charges a claim in full. Answers as `settle` does; None where there was no claim."""
