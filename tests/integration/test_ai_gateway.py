@@ -25,6 +25,8 @@ from mlapi.ai_gateway.v1 import (
     enhancement_service_pb2_grpc,
     status_service_pb2,
     status_service_pb2_grpc,
+    wire_service_pb2,
+    wire_service_pb2_grpc,
 )
 from mlapi.training.v1 import (
     algorithm_pb2,
@@ -302,6 +304,21 @@ class SlowJobs(job_service_pb2_grpc.JobServiceServicer):
         self.seconds = context.time_remaining()
         await asyncio.Event().wait()
         raise AssertionError
+
+
+def test_an_error_in_a_vendors_words_is_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    asked = wire_service_pb2.ChatCompletionsRequest(
+        content=HttpBody(data=b'{"model": "nobody/knows", "messages": [{"role": "user", "content": "hi"}]}')
+    )
+
+    async def act(channel: grpc.aio.Channel) -> list[bytes]:
+        stub = wire_service_pb2_grpc.WireServiceStub(channel)
+        return [body.data async for body in stub.ChatCompletions(asked)]
+
+    with caplog.at_level(logging.INFO, "wire"):
+        [answer] = with_gateway(act, data_dir=tmp_path)
+    assert json.loads(answer)["error"]["code"]
+    assert [record.fields["code"] for record in caplog.records if record.name == "wire"] == ["NOT_FOUND"]  # type: ignore[attr-defined]
 
 
 def test_the_callers_deadline_request_id_and_trace_are_handed_on() -> None:

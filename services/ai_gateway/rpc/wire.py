@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
@@ -20,10 +21,11 @@ from services.ai_gateway.domain.bill import Bill
 from services.ai_gateway.domain.chat import Delta
 from services.ai_gateway.domain.prompt import Prompt
 from services.ai_gateway.rpc.calling import call
-from services.chassis.errors import AppError
+from services.chassis.errors import AppError, Internal
 from services.chassis.interceptors import Refusal, as_app_error
 from services.chassis.logs import REQUEST_ID
 
+log = logging.getLogger("wire")
 JSON, EVENTS = "application/json", "text/event-stream"
 
 
@@ -56,7 +58,7 @@ class WireServicer(wire_service_pb2_grpc.WireServiceServicer):
             found, bill = await self._chats.embed(model, asked.request, call(context))
             body = embedding.written(found, asked)
         except Exception as error:
-            return await _refused(self._openai, error, context)
+            return await _refused(self._openai, _told(error), context)
         await context.send_initial_metadata(_facts(bill))
         return HttpBody(content_type=JSON, data=body)
 
@@ -70,7 +72,7 @@ class WireServicer(wire_service_pb2_grpc.WireServiceServicer):
             if not prompt.stream:
                 answer, bill = await self._chats.complete(prompt, asked)
         except Exception as error:
-            yield await _refused(surface, error, context)
+            yield await _refused(surface, _told(error), context)
             return
         if prompt.stream:
             async with aclosing(self._stream(surface, prompt, asked, context)) as frames:
@@ -97,9 +99,9 @@ class WireServicer(wire_service_pb2_grpc.WireServiceServicer):
         except Exception as error:
             # After the first byte the status is sent, and an event has to say it.
             if begun:
-                yield HttpBody(content_type=EVENTS, data=writer.failure(_known(error), REQUEST_ID.get()))
+                yield HttpBody(content_type=EVENTS, data=writer.failure(_told(error), REQUEST_ID.get()))
             else:
-                yield await _refused(surface, error, context)
+                yield await _refused(surface, _told(error), context)
 
 
 def _frames(writer: StreamWriter, delta: Delta | Bill) -> list[HttpBody]:
@@ -108,9 +110,8 @@ def _frames(writer: StreamWriter, delta: Delta | Bill) -> list[HttpBody]:
     return [HttpBody(content_type=EVENTS, data=frame) for frame in writer.frames(delta)]
 
 
-async def _refused(surface: Surface, error: Exception, context: Any) -> HttpBody:
+async def _refused(surface: Surface, known: AppError, context: Any) -> HttpBody:
     """The error in the vendor's shape; its status and when to come back go ahead as headers."""
-    known = _known(error)
     status, body = surface.failure(known, REQUEST_ID.get())
     headers = [("x-http-status", str(status))]
     if (after := getattr(known, "retry_after", None)) is not None:
@@ -121,8 +122,15 @@ async def _refused(surface: Surface, error: Exception, context: Any) -> HttpBody
     return HttpBody(content_type=JSON, data=body)
 
 
-def _known(error: Exception) -> AppError:
-    return as_app_error(error)
+def _told(error: Exception) -> AppError:
+    """For the caller. To gRPC an error in the vendor's words is an answer like any other, so the log is told
+    here."""
+    known = as_app_error(error)
+    if isinstance(known, Internal):
+        log.error("call failed", exc_info=error)
+    else:
+        log.info(known.message, extra={"fields": {"code": known.code, "reason": known.reason}})
+    return known
 
 
 def _facts(bill: Bill) -> tuple[tuple[str, str], ...]:
