@@ -23,7 +23,8 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6
 NUMERIC = st.builds(
     NumericColumn,
     st.just(""),
-    st.floats(allow_nan=False, allow_infinity=False),
+    # onnxruntime leaves out the subtraction of a lone number that is 0 as float32.
+    st.floats(allow_nan=False, allow_infinity=False).filter(lambda mean: not 0 < abs(mean) < 1e-37),
     st.just(0.0) | st.floats(1e-300, 1e300),
     st.booleans(),
 )
