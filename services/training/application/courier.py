@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from threading import Event, Thread
 
@@ -66,6 +67,14 @@ class Courier:
         while self._deliver_or_fail() is False:
             time.sleep(PACE_SECONDS)
 
+    def renew(self) -> None:
+        """The lease alone, if it can be done: a disk too full for what was reported may have room for it.
+
+        Whoever would declare the attempt lost writes as little, and must not be the only one who can.
+        """
+        with suppress(Exception):  # said by whoever delivers
+            self._store_and_renew([])
+
     def _run(self) -> None:
         while not self._done.wait(PACE_SECONDS):
             self._deliver_or_fail()
@@ -82,6 +91,7 @@ class Courier:
             # Said once for each time that it is away.
             log.log(logging.DEBUG if self._failing else logging.WARNING, "the store is away", exc_info=True)
             self._failing = True
+            self.renew()
             return False
         self._failing = False
         return True
@@ -92,19 +102,22 @@ class Courier:
         if not records and time.monotonic() < self._renewed + self._lease.total_seconds() / RENEWALS:
             self._look()
             return False
-        moving = self._signs.work != self._work_seen
-        self._work_seen = self._signs.work
+        self._store_and_renew(records)
+        self._sent = records[-1][0] if records else self._sent
+        return len(records) == MOST_RECORDS
+
+    def _store_and_renew(self, records: Sequence[tuple[int, Record]]) -> None:
+        work = self._signs.work
         with self._store.write() as tx:
             job = held(tx, self._job)
             now = self._clock()
-            job = job.renewed(now, now + self._lease, moving=moving)
+            job = job.renewed(now, now + self._lease, moving=work != self._work_seen)
             job = store_records(tx, job, records, self._usage(), now)
+        self._work_seen = work
         self._renewed = time.monotonic()
         self._signs.stored = job.checkpoints
-        self._sent = records[-1][0] if records else self._sent
         if job.stopping:
             self._signs.stop.set()
-        return len(records) == MOST_RECORDS
 
     def _look(self) -> None:
         """Reading costs the store less than writing, and is all that it takes to be told to stop."""

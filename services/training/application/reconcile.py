@@ -25,8 +25,8 @@ TICK_SECONDS = 0.2
 # A look that comes this late was not slow: the process, or the machine, was suspended, and knows nothing of
 # the time between. By the clock on the wall, as leases go: the monotonic one may stand still meanwhile.
 SUSPENDED_SECONDS = 5.0
-# Nobody who waits for this long for the store is the only one who does.
-KEPT_WAITING_SECONDS = 0.1
+# An attempt that lives asks for the store within this time, and before whoever asks after it.
+CONFIRMATION_SECONDS = 1.0
 # A process that was killed takes a moment to give its memory back.
 DYING_SECONDS = 2.0
 ALL_RECORDS = 1_000_000
@@ -75,8 +75,7 @@ class Reconciler:
         self._wake = Event()
         self._stopping = Event()
         self._losses: dict[str, Loss] = {}
-        self._doubted: dict[str, datetime | None] = {}
-        self._unwritten = False  # whether giving somebody up has failed
+        self._could_write: dict[str, datetime] = {}  # since when we could, by those we doubt
         self._lingering = Lingering(executor, clock, timedelta(seconds=self._limits.grace))
         # Since when the store has answered without a break: before that, no attempt could renew its lease.
         self._steady_since = clock()
@@ -160,14 +159,15 @@ class Reconciler:
         elif not self._executor.alive(job.handle):
             self._settle(job, self._why(job))
             self._losses.pop(job.handle, None)
-            self._doubted.pop(job.handle, None)
+            self._could_write.pop(job.handle, None)
         elif job.stopping:
             self._press(job)
         elif loss := self._overdue(job):
             self._give_up(job, loss)
-        elif 0 < job.spec.time_limit < self._ran(job):
-            text = f"The time limit of {job.spec.time_limit:g} s passed; the job can be resumed with another."
-            self._end_by_us(job, JobError("DEADLINE_EXCEEDED", "TIME_LIMIT_EXCEEDED", text))
+        else:
+            self._could_write.pop(job.handle, None)
+            if 0 < job.spec.time_limit < self._ran(job):
+                self._end_late(job)
 
     def _end_the_frozen(self, jobs: list[Job]) -> None:
         """Before anything is written: who stands still with a lock of the store holds up every write."""
@@ -203,35 +203,33 @@ class Reconciler:
             self._executor.cancel(seen.handle, force=True)
 
     def _gives_up(self, seen: Job, loss: Loss) -> bool:
-        """Written down first: who cannot do that had better not kill."""
-        asked, unwritten, self._unwritten = time.monotonic(), self._unwritten, True
+        """Only a while after a write of ours went through: until then nobody may have been able to renew."""
+        could_write = self._could_write.get(seen.handle)
+        if could_write and self._age(could_write) < CONFIRMATION_SECONDS:
+            return False
+        self._could_write.pop(seen.handle, None)
         with self._store.write() as tx:
             job = self._still(tx, seen)
-            if job and unwritten:
-                tx.jobs.update(job)  # as it is: to see whether anybody can write again
-            elif job and self._overdue(job) and not self._doubts(job, time.monotonic() - asked):
+            if not job or not self._overdue(job):
+                return False  # it has shown itself since we looked
+            if could_write:
+                # Written down first: who cannot do that had better not kill.
                 event = events.warning(job, self._clock(), "attempt_ended", loss.error.message)
                 tx.jobs.record(job.job_id, [event])
             else:
-                job = None  # it has shown itself since we looked, or could not
-        self._unwritten = False
-        if unwritten:
-            self._steady_since = self._clock()
-        return job is not None and not unwritten
-
-    def _doubts(self, job: Job, waited: float) -> bool:
-        """Who kept us waiting for the store kept the attempt waiting as well: once, it gets another round."""
-        if waited < KEPT_WAITING_SECONDS or self._doubted.get(job.handle) == job.deadline:
-            return False
-        self._doubted[job.handle] = job.deadline
-        return True
+                tx.jobs.update(job)  # as it is
+        self._could_write[seen.handle] = self._clock()
+        return could_write is not None
 
     def _press(self, job: Job) -> None:
         """Asks to stop, then insists."""
         late = job.deadline is None or self._age(job.deadline) > 0
         self._executor.cancel(job.handle, force=late)
 
-    def _end_by_us(self, seen: Job, error: JobError) -> None:
+    def _end_late(self, seen: Job) -> None:
+        limit = f"The time limit of {seen.spec.time_limit:g} s passed"
+        text = f"{limit}; the job can be resumed with another."
+        error = JobError("DEADLINE_EXCEEDED", "TIME_LIMIT_EXCEEDED", text)
         with self._store.write() as tx:
             if job := self._still(tx, seen):
                 now = self._clock()

@@ -79,7 +79,7 @@ class RunAttempt:
         with courier:
             end = self._train(job, outbox, signs)
         courier.deliver_all()
-        insist(end)
+        insist(end, meanwhile=courier.renew)
 
     def _claim(self, job_id: str, attempt: int) -> Job:
         with self.store.write() as tx:
@@ -182,13 +182,14 @@ class RunAttempt:
         return job.usage.plus(replace(self.used(), samples=samples))
 
 
-def insist(do: Callable[[], Result]) -> Result:
+def insist(do: Callable[[], Result], meanwhile: Callable[[], None] = lambda: None) -> Result:
     """Does it as soon as the store takes it: no attempt, and nothing learned, is lost because it is away."""
     while True:
         try:
             return do()
         except ResourceExhausted as error:  # Unavailable is one of these
             log.warning("the attempt waits for the store: %s", error)
+            meanwhile()
             time.sleep(RETRY_SECONDS)
 
 

@@ -6,15 +6,17 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
+from services.chassis.errors import ResourceExhausted
 from services.training.adapters.outbox_disk import DiskOutbox
 from services.training.adapters.store_sql import SqlStore
 from services.training.application import courier as courier_module
 from services.training.application.attempt_loop import Signs
 from services.training.application.courier import Courier, held, store_records
-from services.training.application.ports import Entry, Fenced, Record
+from services.training.application.ports import Entry, Fenced, Record, Transaction
 from services.training.domain.history import JobEvent, MetricPoint
 from services.training.domain.job import Job, JobState, Usage
 from tests.contract.waiting import until
@@ -152,6 +154,25 @@ def test_a_lease_is_renewed_when_there_is_nothing_to_say(route: Route) -> None:
             route.clock.advance(60)
             until(lambda: route.deadline() == route.clock() + LEASE)
     assert route.history() == []
+
+
+def test_a_lease_is_renewed_when_there_is_room_for_no_more(
+    route: Route, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(tx: Transaction, job: Job, records: Any, *rest: Any) -> Job:
+        if records:
+            raise ResourceExhausted("STORAGE_FULL", "The disk is too full to write this down.")
+        return store_records(tx, job, records, *rest)
+
+    route.say(*RECORDS)
+    with route.courier, monkeypatch.context() as patch:
+        patch.setattr(courier_module, "store_records", no_room)
+        for _ in "123":
+            route.clock.advance(60)
+            until(lambda: route.deadline() == route.clock() + LEASE)
+        assert route.history() == []
+    route.courier.deliver_all()
+    delivered(route)
 
 
 def test_a_life_sign_is_not_a_step(route: Route) -> None:
