@@ -258,6 +258,8 @@ class Job(_message.Message):
     QUEUE_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
     SWEEP_ID_FIELD_NUMBER: _builtins.int
+    EXCLUDED_COLUMNS_FIELD_NUMBER: _builtins.int
+    TRANSFORMS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Output only. Identifier."""
     display_name: _builtins.str
@@ -388,6 +390,14 @@ class Job(_message.Message):
     def checkpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Checkpoint]:
         """Output only. States that training can go on from, oldest first."""
 
+    @_builtins.property
+    def excluded_columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Columns that are no features."""
+
+    @_builtins.property
+    def transforms(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureTransform]:
+        """Columns made of others, beside those."""
+
     def __init__(
         self,
         *,
@@ -434,10 +444,12 @@ class Job(_message.Message):
         queue: Global___QueuePlace | None = ...,
         checkpoints: _abc.Iterable[Global___Checkpoint] | None = ...,
         sweep_id: _builtins.str = ...,
+        excluded_columns: _abc.Iterable[_builtins.str] | None = ...,
+        transforms: _abc.Iterable[Global___FeatureTransform] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "blend", b"blend", "boosted_trees", b"boosted_trees", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "queue", b"queue", "split", b"split", "start_time", b"start_time", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "attempt", b"attempt", "blend", b"blend", "boosted_trees", b"boosted_trees", "checkpoints", b"checkpoints", "class_weight", b"class_weight", "class_weights", b"class_weights", "create_time", b"create_time", "dataset_id", b"dataset_id", "dataset_sha256", b"dataset_sha256", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "job_id", b"job_id", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "model_id", b"model_id", "priority", b"priority", "progress", b"progress", "queue", b"queue", "seed", b"seed", "split", b"split", "start_time", b"start_time", "state", b"state", "step", b"step", "sweep_id", b"sweep_id", "target", b"target", "task", b"task", "tenant", b"tenant", "test_dataset_id", b"test_dataset_id", "test_metrics", b"test_metrics", "time_limit_seconds", b"time_limit_seconds", "update_time", b"update_time", "usage", b"usage", "validation_dataset_id", b"validation_dataset_id", "validation_metrics", b"validation_metrics", "warm_start_model_id", b"warm_start_model_id", "weight_column", b"weight_column"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "attempt", b"attempt", "blend", b"blend", "boosted_trees", b"boosted_trees", "checkpoints", b"checkpoints", "class_weight", b"class_weight", "class_weights", b"class_weights", "create_time", b"create_time", "dataset_id", b"dataset_id", "dataset_sha256", b"dataset_sha256", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "excluded_columns", b"excluded_columns", "job_id", b"job_id", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "model_id", b"model_id", "priority", b"priority", "progress", b"progress", "queue", b"queue", "seed", b"seed", "split", b"split", "start_time", b"start_time", "state", b"state", "step", b"step", "sweep_id", b"sweep_id", "target", b"target", "task", b"task", "tenant", b"tenant", "test_dataset_id", b"test_dataset_id", "test_metrics", b"test_metrics", "time_limit_seconds", b"time_limit_seconds", "transforms", b"transforms", "update_time", b"update_time", "usage", b"usage", "validation_dataset_id", b"validation_dataset_id", "validation_metrics", b"validation_metrics", "warm_start_model_id", b"warm_start_model_id", "weight_column", b"weight_column"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_algorithm: _TypeAlias = _typing.Literal["linear", "logistic", "mlp", "kmeans", "boosted_trees", "blend"]  # noqa: Y015
     _WhichOneofArgType_algorithm: _TypeAlias = _typing.Literal["algorithm", b"algorithm"]  # noqa: Y015
@@ -533,30 +545,113 @@ class Split(_message.Message):
 
     VALIDATION_FRACTION_FIELD_NUMBER: _builtins.int
     TEST_FRACTION_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
     validation_fraction: _builtins.float
     """Part for early stopping and `validation_metrics`, in 0 to 0.9. Default 0.15."""
     test_fraction: _builtins.float
     """Part for `test_metrics`, in 0 to 0.9. Default 0.15."""
+    seed: _builtins.int
+    """Seed of the division; the job's `seed` when absent. Jobs with one of their own can be compared on the same
+    test rows whatever their `seed` is.
+    """
     def __init__(
         self,
         *,
         validation_fraction: _builtins.float | None = ...,
         test_fraction: _builtins.float | None = ...,
+        seed: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_test_fraction", b"_test_fraction", "_validation_fraction", b"_validation_fraction", "test_fraction", b"test_fraction", "validation_fraction", b"validation_fraction"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_test_fraction", b"_test_fraction", "_validation_fraction", b"_validation_fraction", "seed", b"seed", "test_fraction", b"test_fraction", "validation_fraction", b"validation_fraction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_test_fraction", b"_test_fraction", "_validation_fraction", b"_validation_fraction", "test_fraction", b"test_fraction", "validation_fraction", b"validation_fraction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_test_fraction", b"_test_fraction", "_validation_fraction", b"_validation_fraction", "seed", b"seed", "test_fraction", b"test_fraction", "validation_fraction", b"validation_fraction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType__test_fraction: _TypeAlias = _typing.Literal["test_fraction"]  # noqa: Y015
     _WhichOneofArgType__test_fraction: _TypeAlias = _typing.Literal["_test_fraction", b"_test_fraction"]  # noqa: Y015
     _WhichOneofReturnType__validation_fraction: _TypeAlias = _typing.Literal["validation_fraction"]  # noqa: Y015
     _WhichOneofArgType__validation_fraction: _TypeAlias = _typing.Literal["_validation_fraction", b"_validation_fraction"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__test_fraction) -> _WhichOneofReturnType__test_fraction | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__validation_fraction) -> _WhichOneofReturnType__validation_fraction | None: ...
 
 Global___Split: _TypeAlias = Split  # noqa: Y015
+
+@_typing.final
+class FeatureTransform(_message.Message):
+    """A column made of others, by row, before anything is learned from it. What it makes of a value is the same for
+    every row, and looks at no target.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[FeatureTransform._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: FeatureTransform._Kind.ValueType  # 0
+        """Never sent."""
+        LOG: FeatureTransform._Kind.ValueType  # 1
+        """sign(x) · ln(1 + |x|) of a number."""
+        BINS: FeatureTransform._Kind.ValueType  # 2
+        """Of a number, in which of `bins` intervals it lies that hold as many training rows each: a category."""
+        RATIO: FeatureTransform._Kind.ValueType  # 3
+        """One number over another; missing where the other is 0."""
+        DIFFERENCE: FeatureTransform._Kind.ValueType  # 4
+        """One number less another."""
+        DATE_PARTS: FeatureTransform._Kind.ValueType  # 5
+        """Of a point in time: its hour, weekday, day of the month and month, each a number."""
+        FREQUENCY: FeatureTransform._Kind.ValueType  # 6
+        """Of a category, which share of the training rows has it: a number; 0 for one unseen in training."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """How it is made."""
+
+    KIND_UNSPECIFIED: FeatureTransform.Kind.ValueType  # 0
+    """Never sent."""
+    LOG: FeatureTransform.Kind.ValueType  # 1
+    """sign(x) · ln(1 + |x|) of a number."""
+    BINS: FeatureTransform.Kind.ValueType  # 2
+    """Of a number, in which of `bins` intervals it lies that hold as many training rows each: a category."""
+    RATIO: FeatureTransform.Kind.ValueType  # 3
+    """One number over another; missing where the other is 0."""
+    DIFFERENCE: FeatureTransform.Kind.ValueType  # 4
+    """One number less another."""
+    DATE_PARTS: FeatureTransform.Kind.ValueType  # 5
+    """Of a point in time: its hour, weekday, day of the month and month, each a number."""
+    FREQUENCY: FeatureTransform.Kind.ValueType  # 6
+    """Of a category, which share of the training rows has it: a number; 0 for one unseen in training."""
+
+    KIND_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    BINS_FIELD_NUMBER: _builtins.int
+    kind: Global___FeatureTransform.Kind.ValueType
+    """How it is made."""
+    bins: _builtins.int
+    """Only for BINS: 2 to 64; 10 when absent."""
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of which columns: two for RATIO and DIFFERENCE, else one."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___FeatureTransform.Kind.ValueType = ...,
+        columns: _abc.Iterable[_builtins.str] | None = ...,
+        bins: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bins", b"bins", "columns", b"columns", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeatureTransform: _TypeAlias = FeatureTransform  # noqa: Y015
 
 @_typing.final
 class Usage(_message.Message):

@@ -66,6 +66,8 @@ class CreateJobRequest(_message.Message):
     WEIGHT_COLUMN_FIELD_NUMBER: _builtins.int
     CLASS_WEIGHT_FIELD_NUMBER: _builtins.int
     CLASS_WEIGHTS_FIELD_NUMBER: _builtins.int
+    EXCLUDED_COLUMNS_FIELD_NUMBER: _builtins.int
+    TRANSFORMS_FIELD_NUMBER: _builtins.int
     LINEAR_FIELD_NUMBER: _builtins.int
     LOGISTIC_FIELD_NUMBER: _builtins.int
     MLP_FIELD_NUMBER: _builtins.int
@@ -125,6 +127,14 @@ class CreateJobRequest(_message.Message):
         """
 
     @_builtins.property
+    def excluded_columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Optional. Columns that are to be no features: they are not read at all."""
+
+    @_builtins.property
+    def transforms(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.FeatureTransform]:
+        """Optional. Columns made of others, beside those; at most 64."""
+
+    @_builtins.property
     def linear(self) -> _algorithm_pb2.Linear:
         """Linear regression: ridge, lasso, elastic net."""
 
@@ -174,6 +184,8 @@ class CreateJobRequest(_message.Message):
         weight_column: _builtins.str = ...,
         class_weight: _job_pb2.ClassWeight.ValueType = ...,
         class_weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        excluded_columns: _abc.Iterable[_builtins.str] | None = ...,
+        transforms: _abc.Iterable[_job_pb2.FeatureTransform] | None = ...,
         linear: _algorithm_pb2.Linear | None = ...,
         logistic: _algorithm_pb2.Logistic | None = ...,
         mlp: _algorithm_pb2.Mlp | None = ...,
@@ -184,7 +196,7 @@ class CreateJobRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "blend", b"blend", "boosted_trees", b"boosted_trees", "http_body", b"http_body", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "split", b"split"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "blend", b"blend", "boosted_trees", b"boosted_trees", "class_weight", b"class_weight", "class_weights", b"class_weights", "dataset_id", b"dataset_id", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "http_body", b"http_body", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "priority", b"priority", "request_id", b"request_id", "seed", b"seed", "split", b"split", "target", b"target", "task", b"task", "test_dataset_id", b"test_dataset_id", "time_limit_seconds", b"time_limit_seconds", "validate_only", b"validate_only", "validation_dataset_id", b"validation_dataset_id", "warm_start_model_id", b"warm_start_model_id", "weight_column", b"weight_column"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "blend", b"blend", "boosted_trees", b"boosted_trees", "class_weight", b"class_weight", "class_weights", b"class_weights", "dataset_id", b"dataset_id", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "excluded_columns", b"excluded_columns", "http_body", b"http_body", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "priority", b"priority", "request_id", b"request_id", "seed", b"seed", "split", b"split", "target", b"target", "task", b"task", "test_dataset_id", b"test_dataset_id", "time_limit_seconds", b"time_limit_seconds", "transforms", b"transforms", "validate_only", b"validate_only", "validation_dataset_id", b"validation_dataset_id", "warm_start_model_id", b"warm_start_model_id", "weight_column", b"weight_column"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_algorithm: _TypeAlias = _typing.Literal["linear", "logistic", "mlp", "kmeans", "boosted_trees", "blend"]  # noqa: Y015
     _WhichOneofArgType_algorithm: _TypeAlias = _typing.Literal["algorithm", b"algorithm"]  # noqa: Y015

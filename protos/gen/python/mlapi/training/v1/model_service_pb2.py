@@ -28,15 +28,22 @@ from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from mlapi.training.v1 import model_pb2 as mlapi_dot_training_dot_v1_dot_model__pb2
+from mlapi.training.v1 import registry_pb2 as mlapi_dot_training_dot_v1_dot_registry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%mlapi/training/v1/model_service.proto\x12\x11mlapi.training.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1dmlapi/training/v1/model.proto\")\n\x0fGetModelRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x12ListModelsResponse\x12(\n\x06models\x18\x01 \x03(\x0b\x32\x18.mlapi.training.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"@\n\x12\x44\x65leteModelRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"~\n\x0ePredictRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12+\n\x04rows\x18\x02 \x03(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x02\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\"\xad\x01\n\x12\x45xportModelRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x42\n\x06\x66ormat\x18\x02 \x01(\x0e\x32,.mlapi.training.v1.ExportModelRequest.FormatB\x04\xe2\x41\x01\x02\";\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x08\n\x04ONNX\x10\x01\x12\x0f\n\x0bSAFETENSORS\x10\x02\"-\n\x13\x45xplainModelRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"E\n\x0fPredictResponse\x12\x32\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x1d.mlapi.training.v1.Prediction2\xcb\x05\n\x0cModelService\x12g\n\x08GetModel\x12\".mlapi.training.v1.GetModelRequest\x1a\x18.mlapi.training.v1.Model\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/models/{model_id}\x12m\n\nListModels\x12$.mlapi.training.v1.ListModelsRequest\x1a%.mlapi.training.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/models\x12k\n\x0b\x44\x65leteModel\x12%.mlapi.training.v1.DeleteModelRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/models/{model_id}\x12\x82\x01\n\x07Predict\x12!.mlapi.training.v1.PredictRequest\x1a\".mlapi.training.v1.PredictResponse\"0\x82\xd3\xe4\x93\x02*\"\x1d/v1/models/{model_id}:predict:\thttp_body\x12r\n\x0b\x45xportModel\x12%.mlapi.training.v1.ExportModelRequest\x1a\x14.google.api.HttpBody\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/models/{model_id}:export0\x01\x12}\n\x0c\x45xplainModel\x12&.mlapi.training.v1.ExplainModelRequest\x1a\x1e.mlapi.training.v1.Explanation\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/models/{model_id}:explainb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%mlapi/training/v1/model_service.proto\x12\x11mlapi.training.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1dmlapi/training/v1/model.proto\x1a mlapi/training/v1/registry.proto\"+\n\x11GetLineageRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xb1\x01\n\x14\x43ompareModelsRequest\x12!\n\x13\x63\x61ndidate_model_ids\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\x12 \n\x12\x62\x61seline_model_ids\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12\x17\n\x0f\x64\x61taset_version\x18\x04 \x01(\x05\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\")\n\x0fGetModelRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x12ListModelsResponse\x12(\n\x06models\x18\x01 \x03(\x0b\x32\x18.mlapi.training.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"@\n\x12\x44\x65leteModelRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"~\n\x0ePredictRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12+\n\x04rows\x18\x02 \x03(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x02\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\"\xad\x01\n\x12\x45xportModelRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x42\n\x06\x66ormat\x18\x02 \x01(\x0e\x32,.mlapi.training.v1.ExportModelRequest.FormatB\x04\xe2\x41\x01\x02\";\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x08\n\x04ONNX\x10\x01\x12\x0f\n\x0bSAFETENSORS\x10\x02\"-\n\x13\x45xplainModelRequest\x12\x16\n\x08model_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"E\n\x0fPredictResponse\x12\x32\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x1d.mlapi.training.v1.Prediction2\xc2\x07\n\x0cModelService\x12g\n\x08GetModel\x12\".mlapi.training.v1.GetModelRequest\x1a\x18.mlapi.training.v1.Model\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/models/{model_id}\x12m\n\nListModels\x12$.mlapi.training.v1.ListModelsRequest\x1a%.mlapi.training.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/models\x12k\n\x0b\x44\x65leteModel\x12%.mlapi.training.v1.DeleteModelRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/models/{model_id}\x12\x82\x01\n\x07Predict\x12!.mlapi.training.v1.PredictRequest\x1a\".mlapi.training.v1.PredictResponse\"0\x82\xd3\xe4\x93\x02*\"\x1d/v1/models/{model_id}:predict:\thttp_body\x12r\n\x0b\x45xportModel\x12%.mlapi.training.v1.ExportModelRequest\x1a\x14.google.api.HttpBody\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/models/{model_id}:export0\x01\x12}\n\x0c\x45xplainModel\x12&.mlapi.training.v1.ExplainModelRequest\x1a\x1e.mlapi.training.v1.Explanation\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/models/{model_id}:explain\x12u\n\nGetLineage\x12$.mlapi.training.v1.GetLineageRequest\x1a\x1a.mlapi.training.v1.Lineage\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/models/{model_id}:lineage\x12~\n\rCompareModels\x12\'.mlapi.training.v1.CompareModelsRequest\x1a\x1d.mlapi.training.v1.Comparison\"%\x82\xd3\xe4\x93\x02\x1f\"\x12/v1/models:compare:\thttp_bodyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mlapi.training.v1.model_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GETLINEAGEREQUEST'].fields_by_name['model_id']._loaded_options = None
+  _globals['_GETLINEAGEREQUEST'].fields_by_name['model_id']._serialized_options = b'\342A\001\002'
+  _globals['_COMPAREMODELSREQUEST'].fields_by_name['candidate_model_ids']._loaded_options = None
+  _globals['_COMPAREMODELSREQUEST'].fields_by_name['candidate_model_ids']._serialized_options = b'\342A\001\002'
+  _globals['_COMPAREMODELSREQUEST'].fields_by_name['baseline_model_ids']._loaded_options = None
+  _globals['_COMPAREMODELSREQUEST'].fields_by_name['baseline_model_ids']._serialized_options = b'\342A\001\002'
   _globals['_GETMODELREQUEST'].fields_by_name['model_id']._loaded_options = None
   _globals['_GETMODELREQUEST'].fields_by_name['model_id']._serialized_options = b'\342A\001\002'
   _globals['_DELETEMODELREQUEST'].fields_by_name['model_id']._loaded_options = None
@@ -63,24 +70,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELSERVICE'].methods_by_name['ExportModel']._serialized_options = b'\202\323\344\223\002\036\022\034/v1/models/{model_id}:export'
   _globals['_MODELSERVICE'].methods_by_name['ExplainModel']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['ExplainModel']._serialized_options = b'\202\323\344\223\002\037\022\035/v1/models/{model_id}:explain'
-  _globals['_GETMODELREQUEST']._serialized_start=240
-  _globals['_GETMODELREQUEST']._serialized_end=281
-  _globals['_LISTMODELSREQUEST']._serialized_start=283
-  _globals['_LISTMODELSREQUEST']._serialized_end=341
-  _globals['_LISTMODELSRESPONSE']._serialized_start=343
-  _globals['_LISTMODELSRESPONSE']._serialized_end=430
-  _globals['_DELETEMODELREQUEST']._serialized_start=432
-  _globals['_DELETEMODELREQUEST']._serialized_end=496
-  _globals['_PREDICTREQUEST']._serialized_start=498
-  _globals['_PREDICTREQUEST']._serialized_end=624
-  _globals['_EXPORTMODELREQUEST']._serialized_start=627
-  _globals['_EXPORTMODELREQUEST']._serialized_end=800
-  _globals['_EXPORTMODELREQUEST_FORMAT']._serialized_start=741
-  _globals['_EXPORTMODELREQUEST_FORMAT']._serialized_end=800
-  _globals['_EXPLAINMODELREQUEST']._serialized_start=802
-  _globals['_EXPLAINMODELREQUEST']._serialized_end=847
-  _globals['_PREDICTRESPONSE']._serialized_start=849
-  _globals['_PREDICTRESPONSE']._serialized_end=918
-  _globals['_MODELSERVICE']._serialized_start=921
-  _globals['_MODELSERVICE']._serialized_end=1636
+  _globals['_MODELSERVICE'].methods_by_name['GetLineage']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['GetLineage']._serialized_options = b'\202\323\344\223\002\037\022\035/v1/models/{model_id}:lineage'
+  _globals['_MODELSERVICE'].methods_by_name['CompareModels']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['CompareModels']._serialized_options = b'\202\323\344\223\002\037\"\022/v1/models:compare:\thttp_body'
+  _globals['_GETLINEAGEREQUEST']._serialized_start=274
+  _globals['_GETLINEAGEREQUEST']._serialized_end=317
+  _globals['_COMPAREMODELSREQUEST']._serialized_start=320
+  _globals['_COMPAREMODELSREQUEST']._serialized_end=497
+  _globals['_GETMODELREQUEST']._serialized_start=499
+  _globals['_GETMODELREQUEST']._serialized_end=540
+  _globals['_LISTMODELSREQUEST']._serialized_start=542
+  _globals['_LISTMODELSREQUEST']._serialized_end=600
+  _globals['_LISTMODELSRESPONSE']._serialized_start=602
+  _globals['_LISTMODELSRESPONSE']._serialized_end=689
+  _globals['_DELETEMODELREQUEST']._serialized_start=691
+  _globals['_DELETEMODELREQUEST']._serialized_end=755
+  _globals['_PREDICTREQUEST']._serialized_start=757
+  _globals['_PREDICTREQUEST']._serialized_end=883
+  _globals['_EXPORTMODELREQUEST']._serialized_start=886
+  _globals['_EXPORTMODELREQUEST']._serialized_end=1059
+  _globals['_EXPORTMODELREQUEST_FORMAT']._serialized_start=1000
+  _globals['_EXPORTMODELREQUEST_FORMAT']._serialized_end=1059
+  _globals['_EXPLAINMODELREQUEST']._serialized_start=1061
+  _globals['_EXPLAINMODELREQUEST']._serialized_end=1106
+  _globals['_PREDICTRESPONSE']._serialized_start=1108
+  _globals['_PREDICTRESPONSE']._serialized_end=1177
+  _globals['_MODELSERVICE']._serialized_start=1180
+  _globals['_MODELSERVICE']._serialized_end=2142
 # @@protoc_insertion_point(module_scope)

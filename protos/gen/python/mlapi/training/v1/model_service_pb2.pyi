@@ -23,6 +23,74 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class GetLineageRequest(_message.Message):
+    """Request of GetLineage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    """Required."""
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLineageRequest: _TypeAlias = GetLineageRequest  # noqa: Y015
+
+@_typing.final
+class CompareModelsRequest(_message.Message):
+    """Request of CompareModels."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATE_MODEL_IDS_FIELD_NUMBER: _builtins.int
+    BASELINE_MODEL_IDS_FIELD_NUMBER: _builtins.int
+    DATASET_ID_FIELD_NUMBER: _builtins.int
+    DATASET_VERSION_FIELD_NUMBER: _builtins.int
+    HTTP_BODY_FIELD_NUMBER: _builtins.int
+    dataset_id: _builtins.str
+    """Optional. Dataset to measure on, which has the target. The test part of the models' own dataset when absent:
+    all of them were kept from the same one.
+    """
+    dataset_version: _builtins.int
+    """Optional. Version of that dataset; the newest when absent."""
+    @_builtins.property
+    def candidate_model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. The models in question: one, or several that differ by chance only; at most 50."""
+
+    @_builtins.property
+    def baseline_model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. Those that they are compared with; as many where both sides had the same seeds, in their order."""
+
+    @_builtins.property
+    def http_body(self) -> _httpbody_pb2.HttpBody:
+        """REST only: the JSON object of the fields above. Leave empty over gRPC."""
+
+    def __init__(
+        self,
+        *,
+        candidate_model_ids: _abc.Iterable[_builtins.str] | None = ...,
+        baseline_model_ids: _abc.Iterable[_builtins.str] | None = ...,
+        dataset_id: _builtins.str = ...,
+        dataset_version: _builtins.int = ...,
+        http_body: _httpbody_pb2.HttpBody | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["http_body", b"http_body"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_model_ids", b"baseline_model_ids", "candidate_model_ids", b"candidate_model_ids", "dataset_id", b"dataset_id", "dataset_version", b"dataset_version", "http_body", b"http_body"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareModelsRequest: _TypeAlias = CompareModelsRequest  # noqa: Y015
+
+@_typing.final
 class GetModelRequest(_message.Message):
     """Request of GetModel."""
 

@@ -7,6 +7,7 @@ from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from mlapi.training.v1 import model_pb2 as mlapi_dot_training_dot_v1_dot_model__pb2
 from mlapi.training.v1 import model_service_pb2 as mlapi_dot_training_dot_v1_dot_model__service__pb2
+from mlapi.training.v1 import registry_pb2 as mlapi_dot_training_dot_v1_dot_registry__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -68,6 +69,16 @@ class ModelServiceStub:
                 request_serializer=mlapi_dot_training_dot_v1_dot_model__service__pb2.ExplainModelRequest.SerializeToString,
                 response_deserializer=mlapi_dot_training_dot_v1_dot_model__pb2.Explanation.FromString,
                 _registered_method=True)
+        self.GetLineage = channel.unary_unary(
+                '/mlapi.training.v1.ModelService/GetLineage',
+                request_serializer=mlapi_dot_training_dot_v1_dot_model__service__pb2.GetLineageRequest.SerializeToString,
+                response_deserializer=mlapi_dot_training_dot_v1_dot_registry__pb2.Lineage.FromString,
+                _registered_method=True)
+        self.CompareModels = channel.unary_unary(
+                '/mlapi.training.v1.ModelService/CompareModels',
+                request_serializer=mlapi_dot_training_dot_v1_dot_model__service__pb2.CompareModelsRequest.SerializeToString,
+                response_deserializer=mlapi_dot_training_dot_v1_dot_registry__pb2.Comparison.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
@@ -123,6 +134,22 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLineage(self, request, context):
+        """Tells where a model comes from, and under which names it is known. Returns NOT_FOUND if it does not exist.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareModels(self, request, context):
+        """Compares models of one target on rows that none of them was trained on. Returns NOT_FOUND if a model or the
+        dataset does not exist, INVALID_ARGUMENT, naming the field, for models that do not tell the same, and
+        FAILED_PRECONDITION where they were not kept from the same test rows and no dataset is named.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -155,6 +182,16 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ExplainModel,
                     request_deserializer=mlapi_dot_training_dot_v1_dot_model__service__pb2.ExplainModelRequest.FromString,
                     response_serializer=mlapi_dot_training_dot_v1_dot_model__pb2.Explanation.SerializeToString,
+            ),
+            'GetLineage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLineage,
+                    request_deserializer=mlapi_dot_training_dot_v1_dot_model__service__pb2.GetLineageRequest.FromString,
+                    response_serializer=mlapi_dot_training_dot_v1_dot_registry__pb2.Lineage.SerializeToString,
+            ),
+            'CompareModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareModels,
+                    request_deserializer=mlapi_dot_training_dot_v1_dot_model__service__pb2.CompareModelsRequest.FromString,
+                    response_serializer=mlapi_dot_training_dot_v1_dot_registry__pb2.Comparison.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -320,6 +357,60 @@ class ModelService:
             '/mlapi.training.v1.ModelService/ExplainModel',
             mlapi_dot_training_dot_v1_dot_model__service__pb2.ExplainModelRequest.SerializeToString,
             mlapi_dot_training_dot_v1_dot_model__pb2.Explanation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLineage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlapi.training.v1.ModelService/GetLineage',
+            mlapi_dot_training_dot_v1_dot_model__service__pb2.GetLineageRequest.SerializeToString,
+            mlapi_dot_training_dot_v1_dot_registry__pb2.Lineage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlapi.training.v1.ModelService/CompareModels',
+            mlapi_dot_training_dot_v1_dot_model__service__pb2.CompareModelsRequest.SerializeToString,
+            mlapi_dot_training_dot_v1_dot_registry__pb2.Comparison.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,7 @@ from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from mlapi.training.v1 import model_pb2 as _model_pb2
 from mlapi.training.v1 import model_service_pb2 as _model_service_pb2
+from mlapi.training.v1 import registry_pb2 as _registry_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -58,6 +59,13 @@ class ModelServiceStub:
     the model does not exist and FAILED_PRECONDITION if nothing was measured: of clusters, of more than 1,000
     columns, or by an earlier release.
     """
+    GetLineage: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetLineageRequest, _registry_pb2.Lineage]
+    """Tells where a model comes from, and under which names it is known. Returns NOT_FOUND if it does not exist."""
+    CompareModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.CompareModelsRequest, _registry_pb2.Comparison]
+    """Compares models of one target on rows that none of them was trained on. Returns NOT_FOUND if a model or the
+    dataset does not exist, INVALID_ARGUMENT, naming the field, for models that do not tell the same, and
+    FAILED_PRECONDITION where they were not kept from the same test rows and no dataset is named.
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -85,6 +93,13 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Tells which columns a model's predictions rest on, as measured when it was trained. Returns NOT_FOUND if
     the model does not exist and FAILED_PRECONDITION if nothing was measured: of clusters, of more than 1,000
     columns, or by an earlier release.
+    """
+    GetLineage: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetLineageRequest, _registry_pb2.Lineage]  # type: ignore[assignment]
+    """Tells where a model comes from, and under which names it is known. Returns NOT_FOUND if it does not exist."""
+    CompareModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.CompareModelsRequest, _registry_pb2.Comparison]  # type: ignore[assignment]
+    """Compares models of one target on rows that none of them was trained on. Returns NOT_FOUND if a model or the
+    dataset does not exist, INVALID_ARGUMENT, naming the field, for models that do not tell the same, and
+    FAILED_PRECONDITION where they were not kept from the same test rows and no dataset is named.
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -146,6 +161,25 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         """Tells which columns a model's predictions rest on, as measured when it was trained. Returns NOT_FOUND if
         the model does not exist and FAILED_PRECONDITION if nothing was measured: of clusters, of more than 1,000
         columns, or by an earlier release.
+        """
+
+    @_abc_1.abstractmethod
+    def GetLineage(
+        self,
+        request: _model_service_pb2.GetLineageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.Lineage, _abc.Awaitable[_registry_pb2.Lineage]]:
+        """Tells where a model comes from, and under which names it is known. Returns NOT_FOUND if it does not exist."""
+
+    @_abc_1.abstractmethod
+    def CompareModels(
+        self,
+        request: _model_service_pb2.CompareModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.Comparison, _abc.Awaitable[_registry_pb2.Comparison]]:
+        """Compares models of one target on rows that none of them was trained on. Returns NOT_FOUND if a model or the
+        dataset does not exist, INVALID_ARGUMENT, naming the field, for models that do not tell the same, and
+        FAILED_PRECONDITION where they were not kept from the same test rows and no dataset is named.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

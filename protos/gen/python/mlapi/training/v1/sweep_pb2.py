@@ -28,7 +28,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from mlapi.training.v1 import job_pb2 as mlapi_dot_training_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmlapi/training/v1/sweep.proto\x12\x11mlapi.training.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1bmlapi/training/v1/job.proto\"\xe2\x06\n\x05Sweep\x12\x10\n\x08sweep_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12$\n\x04\x62\x61se\x18\x03 \x01(\x0b\x32\x16.mlapi.training.v1.Job\x12+\n\x05space\x18\x04 \x03(\x0b\x32\x1c.mlapi.training.v1.Parameter\x12+\n\x07sampler\x18\x05 \x01(\x0e\x32\x1a.mlapi.training.v1.Sampler\x12)\n\x06pruner\x18\x06 \x01(\x0e\x32\x19.mlapi.training.v1.Pruner\x12.\n\x06\x62udget\x18\x07 \x01(\x0b\x32\x1e.mlapi.training.v1.SweepBudget\x12\x0e\n\x06metric\x18\x08 \x01(\t\x12\x10\n\x08parallel\x18\t \x01(\x05\x12\x1c\n\x14warm_start_sweep_ids\x18\n \x03(\t\x12\x0e\n\x06tenant\x18\x0b \x01(\t\x12-\n\x05state\x18\x14 \x01(\x0e\x32\x1e.mlapi.training.v1.Sweep.State\x12(\n\x06trials\x18\x15 \x03(\x0b\x32\x18.mlapi.training.v1.Trial\x12\x17\n\nbest_trial\x18\x16 \x01(\x05H\x00\x88\x01\x01\x12\x10\n\x08model_id\x18\x17 \x01(\t\x12\x30\n\nrejections\x18\x18 \x03(\x0b\x32\x1c.mlapi.training.v1.Rejection\x12\'\n\x05usage\x18\x19 \x01(\x0b\x32\x18.mlapi.training.v1.Usage\x12!\n\x05\x65rror\x18\x1a \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x1e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x1f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18  \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07RUNNING\x10\x01\x12\x0e\n\nCANCELLING\x10\x02\x12\r\n\tSUCCEEDED\x10\x03\x12\n\n\x06\x46\x41ILED\x10\x04\x12\r\n\tCANCELLED\x10\x05\x42\r\n\x0b_best_trial\"\xdd\x01\n\tParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x05\x66loat\x18\x02 \x01(\x0b\x32\x1d.mlapi.training.v1.FloatRangeH\x00\x12*\n\x03int\x18\x03 \x01(\x0b\x32\x1b.mlapi.training.v1.IntRangeH\x00\x12+\n\x06\x63hoice\x18\x04 \x01(\x0b\x32\x19.mlapi.training.v1.ChoiceH\x00\x12\x30\n\nconditions\x18\x05 \x03(\x0b\x32\x1c.mlapi.training.v1.ConditionB\x07\n\x05range\"4\n\nFloatRange\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x12\x0b\n\x03log\x18\x03 \x01(\x08\"@\n\x08IntRange\x12\x0b\n\x03low\x18\x01 \x01(\x03\x12\x0c\n\x04high\x18\x02 \x01(\x03\x12\x0b\n\x03log\x18\x03 \x01(\x08\x12\x0c\n\x04step\x18\x04 \x01(\x03\"0\n\x06\x43hoice\x12&\n\x06values\x18\x01 \x03(\x0b\x32\x16.google.protobuf.Value\"F\n\tCondition\x12\x11\n\tparameter\x18\x01 \x01(\t\x12&\n\x06values\x18\x02 \x03(\x0b\x32\x16.google.protobuf.Value\"L\n\x0bSweepBudget\x12\x12\n\nmax_trials\x18\x01 \x01(\x05\x12\x13\n\x0bmax_seconds\x18\x02 \x01(\x01\x12\x14\n\x0cmax_cost_usd\x18\x03 \x01(\x01\"\xa2\x04\n\x05Trial\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12-\n\x05state\x18\x02 \x01(\x0e\x32\x1e.mlapi.training.v1.Trial.State\x12\'\n\x06values\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06source\x18\x04 \x01(\t\x12K\n\x12validation_metrics\x18\x05 \x03(\x0b\x32/.mlapi.training.v1.Trial.ValidationMetricsEntry\x12?\n\x0ctest_metrics\x18\x06 \x03(\x0b\x32).mlapi.training.v1.Trial.TestMetricsEntry\x12\x0e\n\x06job_id\x18\x07 \x01(\t\x12\x0f\n\x07seconds\x18\x08 \x01(\x01\x12!\n\x05\x65rror\x18\t \x01(\x0b\x32\x12.google.rpc.Status\x1a\x38\n\x16ValidationMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x32\n\x10TestMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"a\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07RUNNING\x10\x01\x12\r\n\tSUCCEEDED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x12\n\n\x06PRUNED\x10\x04\x12\r\n\tCANCELLED\x10\x05\"H\n\rSweepProposal\x12\'\n\x06values\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06source\x18\x02 \x01(\t\":\n\tRejection\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t*7\n\x07Sampler\x12\x17\n\x13SAMPLER_UNSPECIFIED\x10\x00\x12\n\n\x06RANDOM\x10\x01\x12\x07\n\x03TPE\x10\x02**\n\x06Pruner\x12\x16\n\x12PRUNER_UNSPECIFIED\x10\x00\x12\x08\n\x04\x41SHA\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmlapi/training/v1/sweep.proto\x12\x11mlapi.training.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1bmlapi/training/v1/job.proto\"\x98\x07\n\x05Sweep\x12\x10\n\x08sweep_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12$\n\x04\x62\x61se\x18\x03 \x01(\x0b\x32\x16.mlapi.training.v1.Job\x12+\n\x05space\x18\x04 \x03(\x0b\x32\x1c.mlapi.training.v1.Parameter\x12+\n\x07sampler\x18\x05 \x01(\x0e\x32\x1a.mlapi.training.v1.Sampler\x12)\n\x06pruner\x18\x06 \x01(\x0e\x32\x19.mlapi.training.v1.Pruner\x12.\n\x06\x62udget\x18\x07 \x01(\x0b\x32\x1e.mlapi.training.v1.SweepBudget\x12\x0e\n\x06metric\x18\x08 \x01(\t\x12\x10\n\x08parallel\x18\t \x01(\x05\x12\x1c\n\x14warm_start_sweep_ids\x18\n \x03(\t\x12\x0e\n\x06tenant\x18\x0b \x01(\t\x12\x13\n\x0bkeep_models\x18\x0c \x01(\x08\x12\r\n\x05\x66olds\x18\r \x01(\x05\x12-\n\x05state\x18\x14 \x01(\x0e\x32\x1e.mlapi.training.v1.Sweep.State\x12(\n\x06trials\x18\x15 \x03(\x0b\x32\x18.mlapi.training.v1.Trial\x12\x17\n\nbest_trial\x18\x16 \x01(\x05H\x00\x88\x01\x01\x12\x10\n\x08model_id\x18\x17 \x01(\t\x12\x30\n\nrejections\x18\x18 \x03(\x0b\x32\x1c.mlapi.training.v1.Rejection\x12\'\n\x05usage\x18\x19 \x01(\x0b\x32\x18.mlapi.training.v1.Usage\x12\x10\n\x08\x63ost_usd\x18\x1b \x01(\x01\x12!\n\x05\x65rror\x18\x1a \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x1e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x1f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18  \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07RUNNING\x10\x01\x12\x0e\n\nCANCELLING\x10\x02\x12\r\n\tSUCCEEDED\x10\x03\x12\n\n\x06\x46\x41ILED\x10\x04\x12\r\n\tCANCELLED\x10\x05\x42\r\n\x0b_best_trial\"\xdd\x01\n\tParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x05\x66loat\x18\x02 \x01(\x0b\x32\x1d.mlapi.training.v1.FloatRangeH\x00\x12*\n\x03int\x18\x03 \x01(\x0b\x32\x1b.mlapi.training.v1.IntRangeH\x00\x12+\n\x06\x63hoice\x18\x04 \x01(\x0b\x32\x19.mlapi.training.v1.ChoiceH\x00\x12\x30\n\nconditions\x18\x05 \x03(\x0b\x32\x1c.mlapi.training.v1.ConditionB\x07\n\x05range\"4\n\nFloatRange\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x12\x0b\n\x03log\x18\x03 \x01(\x08\"@\n\x08IntRange\x12\x0b\n\x03low\x18\x01 \x01(\x03\x12\x0c\n\x04high\x18\x02 \x01(\x03\x12\x0b\n\x03log\x18\x03 \x01(\x08\x12\x0c\n\x04step\x18\x04 \x01(\x03\"0\n\x06\x43hoice\x12&\n\x06values\x18\x01 \x03(\x0b\x32\x16.google.protobuf.Value\"F\n\tCondition\x12\x11\n\tparameter\x18\x01 \x01(\t\x12&\n\x06values\x18\x02 \x03(\x0b\x32\x16.google.protobuf.Value\"L\n\x0bSweepBudget\x12\x12\n\nmax_trials\x18\x01 \x01(\x05\x12\x13\n\x0bmax_seconds\x18\x02 \x01(\x01\x12\x14\n\x0cmax_cost_usd\x18\x03 \x01(\x01\"\xb4\x04\n\x05Trial\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12-\n\x05state\x18\x02 \x01(\x0e\x32\x1e.mlapi.training.v1.Trial.State\x12\'\n\x06values\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06source\x18\x04 \x01(\t\x12K\n\x12validation_metrics\x18\x05 \x03(\x0b\x32/.mlapi.training.v1.Trial.ValidationMetricsEntry\x12?\n\x0ctest_metrics\x18\x06 \x03(\x0b\x32).mlapi.training.v1.Trial.TestMetricsEntry\x12\x0e\n\x06job_id\x18\x07 \x01(\t\x12\x0f\n\x07seconds\x18\x08 \x01(\x01\x12!\n\x05\x65rror\x18\t \x01(\x0b\x32\x12.google.rpc.Status\x12\x10\n\x08model_id\x18\n \x01(\t\x1a\x38\n\x16ValidationMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x32\n\x10TestMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"a\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07RUNNING\x10\x01\x12\r\n\tSUCCEEDED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x12\n\n\x06PRUNED\x10\x04\x12\r\n\tCANCELLED\x10\x05\"H\n\rSweepProposal\x12\'\n\x06values\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06source\x18\x02 \x01(\t\":\n\tRejection\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t*7\n\x07Sampler\x12\x17\n\x13SAMPLER_UNSPECIFIED\x10\x00\x12\n\n\x06RANDOM\x10\x01\x12\x07\n\x03TPE\x10\x02**\n\x06Pruner\x12\x16\n\x12PRUNER_UNSPECIFIED\x10\x00\x12\x08\n\x04\x41SHA\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,36 +39,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRIAL_VALIDATIONMETRICSENTRY']._serialized_options = b'8\001'
   _globals['_TRIAL_TESTMETRICSENTRY']._loaded_options = None
   _globals['_TRIAL_TESTMETRICSENTRY']._serialized_options = b'8\001'
-  _globals['_SAMPLER']._serialized_start=2265
-  _globals['_SAMPLER']._serialized_end=2320
-  _globals['_PRUNER']._serialized_start=2322
-  _globals['_PRUNER']._serialized_end=2364
+  _globals['_SAMPLER']._serialized_start=2337
+  _globals['_SAMPLER']._serialized_end=2392
+  _globals['_PRUNER']._serialized_start=2394
+  _globals['_PRUNER']._serialized_end=2436
   _globals['_SWEEP']._serialized_start=170
-  _globals['_SWEEP']._serialized_end=1036
-  _globals['_SWEEP_STATE']._serialized_start=920
-  _globals['_SWEEP_STATE']._serialized_end=1021
-  _globals['_PARAMETER']._serialized_start=1039
-  _globals['_PARAMETER']._serialized_end=1260
-  _globals['_FLOATRANGE']._serialized_start=1262
-  _globals['_FLOATRANGE']._serialized_end=1314
-  _globals['_INTRANGE']._serialized_start=1316
-  _globals['_INTRANGE']._serialized_end=1380
-  _globals['_CHOICE']._serialized_start=1382
-  _globals['_CHOICE']._serialized_end=1430
-  _globals['_CONDITION']._serialized_start=1432
-  _globals['_CONDITION']._serialized_end=1502
-  _globals['_SWEEPBUDGET']._serialized_start=1504
-  _globals['_SWEEPBUDGET']._serialized_end=1580
-  _globals['_TRIAL']._serialized_start=1583
-  _globals['_TRIAL']._serialized_end=2129
-  _globals['_TRIAL_VALIDATIONMETRICSENTRY']._serialized_start=1922
-  _globals['_TRIAL_VALIDATIONMETRICSENTRY']._serialized_end=1978
-  _globals['_TRIAL_TESTMETRICSENTRY']._serialized_start=1980
-  _globals['_TRIAL_TESTMETRICSENTRY']._serialized_end=2030
-  _globals['_TRIAL_STATE']._serialized_start=2032
-  _globals['_TRIAL_STATE']._serialized_end=2129
-  _globals['_SWEEPPROPOSAL']._serialized_start=2131
-  _globals['_SWEEPPROPOSAL']._serialized_end=2203
-  _globals['_REJECTION']._serialized_start=2205
-  _globals['_REJECTION']._serialized_end=2263
+  _globals['_SWEEP']._serialized_end=1090
+  _globals['_SWEEP_STATE']._serialized_start=974
+  _globals['_SWEEP_STATE']._serialized_end=1075
+  _globals['_PARAMETER']._serialized_start=1093
+  _globals['_PARAMETER']._serialized_end=1314
+  _globals['_FLOATRANGE']._serialized_start=1316
+  _globals['_FLOATRANGE']._serialized_end=1368
+  _globals['_INTRANGE']._serialized_start=1370
+  _globals['_INTRANGE']._serialized_end=1434
+  _globals['_CHOICE']._serialized_start=1436
+  _globals['_CHOICE']._serialized_end=1484
+  _globals['_CONDITION']._serialized_start=1486
+  _globals['_CONDITION']._serialized_end=1556
+  _globals['_SWEEPBUDGET']._serialized_start=1558
+  _globals['_SWEEPBUDGET']._serialized_end=1634
+  _globals['_TRIAL']._serialized_start=1637
+  _globals['_TRIAL']._serialized_end=2201
+  _globals['_TRIAL_VALIDATIONMETRICSENTRY']._serialized_start=1994
+  _globals['_TRIAL_VALIDATIONMETRICSENTRY']._serialized_end=2050
+  _globals['_TRIAL_TESTMETRICSENTRY']._serialized_start=2052
+  _globals['_TRIAL_TESTMETRICSENTRY']._serialized_end=2102
+  _globals['_TRIAL_STATE']._serialized_start=2104
+  _globals['_TRIAL_STATE']._serialized_end=2201
+  _globals['_SWEEPPROPOSAL']._serialized_start=2203
+  _globals['_SWEEPPROPOSAL']._serialized_end=2275
+  _globals['_REJECTION']._serialized_start=2277
+  _globals['_REJECTION']._serialized_end=2335
 # @@protoc_insertion_point(module_scope)

@@ -56,8 +56,9 @@ class _PrunerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Pruner.ValueTy
     PRUNER_UNSPECIFIED: _Pruner.ValueType  # 0
     """None."""
     ASHA: _Pruner.ValueType  # 1
-    """Asynchronous successive halving: a trial goes on beyond 1/9, then 1/3 of its epochs only if it is among the
-    best third of those that came there. Not there yet: INVALID_ARGUMENT.
+    """Successive halving (L. Li et al., 2020, a round at a time): a trial goes on beyond 1/9, then 1/3 of its
+    epochs only if its validation loss so far is among the best third of those that the trials of earlier rounds
+    had there. Only for algorithms that report one as they train.
     """
 
 class Pruner(_Pruner, metaclass=_PrunerEnumTypeWrapper):
@@ -66,8 +67,9 @@ class Pruner(_Pruner, metaclass=_PrunerEnumTypeWrapper):
 PRUNER_UNSPECIFIED: Pruner.ValueType  # 0
 """None."""
 ASHA: Pruner.ValueType  # 1
-"""Asynchronous successive halving: a trial goes on beyond 1/9, then 1/3 of its epochs only if it is among the
-best third of those that came there. Not there yet: INVALID_ARGUMENT.
+"""Successive halving (L. Li et al., 2020, a round at a time): a trial goes on beyond 1/9, then 1/3 of its
+epochs only if its validation loss so far is among the best third of those that the trials of earlier rounds
+had there. Only for algorithms that report one as they train.
 """
 Global___Pruner: _TypeAlias = Pruner  # noqa: Y015
 
@@ -123,12 +125,15 @@ class Sweep(_message.Message):
     PARALLEL_FIELD_NUMBER: _builtins.int
     WARM_START_SWEEP_IDS_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
+    KEEP_MODELS_FIELD_NUMBER: _builtins.int
+    FOLDS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     TRIALS_FIELD_NUMBER: _builtins.int
     BEST_TRIAL_FIELD_NUMBER: _builtins.int
     MODEL_ID_FIELD_NUMBER: _builtins.int
     REJECTIONS_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    COST_USD_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
@@ -147,6 +152,12 @@ class Sweep(_message.Message):
     """Trials at once."""
     tenant: _builtins.str
     """Output only. Who it belongs to."""
+    keep_models: _builtins.bool
+    """Whether the models of all trials are kept, not only the best."""
+    folds: _builtins.int
+    """Parts that the rows for training and validation are divided into, each of them validated on once; 1 where
+    trials are ranked on the validation part alone.
+    """
     state: Global___Sweep.State.ValueType
     """Output only."""
     best_trial: _builtins.int
@@ -154,6 +165,10 @@ class Sweep(_message.Message):
     model_id: _builtins.str
     """Output only. Model of the best trial, when SUCCEEDED or CANCELLED; those of the others are not kept. A
     sweep that is resumed drops it when it finds a better one.
+    """
+    cost_usd: _builtins.float
+    """Output only. What that cost, at `TRAINING_USD_PER_CPU_HOUR` and `TRAINING_USD_PER_GPU_HOUR`; 0 where neither
+    is set.
     """
     @_builtins.property
     def base(self) -> _job_pb2.Job:
@@ -215,12 +230,15 @@ class Sweep(_message.Message):
         parallel: _builtins.int = ...,
         warm_start_sweep_ids: _abc.Iterable[_builtins.str] | None = ...,
         tenant: _builtins.str = ...,
+        keep_models: _builtins.bool = ...,
+        folds: _builtins.int = ...,
         state: Global___Sweep.State.ValueType = ...,
         trials: _abc.Iterable[Global___Trial] | None = ...,
         best_trial: _builtins.int | None = ...,
         model_id: _builtins.str = ...,
         rejections: _abc.Iterable[Global___Rejection] | None = ...,
         usage: _job_pb2.Usage | None = ...,
+        cost_usd: _builtins.float = ...,
         error: _status_pb2.Status | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
@@ -228,7 +246,7 @@ class Sweep(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_best_trial", b"_best_trial", "base", b"base", "best_trial", b"best_trial", "budget", b"budget", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_trial", b"_best_trial", "base", b"base", "best_trial", b"best_trial", "budget", b"budget", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "metric", b"metric", "model_id", b"model_id", "parallel", b"parallel", "pruner", b"pruner", "rejections", b"rejections", "sampler", b"sampler", "space", b"space", "state", b"state", "sweep_id", b"sweep_id", "tenant", b"tenant", "trials", b"trials", "update_time", b"update_time", "usage", b"usage", "warm_start_sweep_ids", b"warm_start_sweep_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_trial", b"_best_trial", "base", b"base", "best_trial", b"best_trial", "budget", b"budget", "cost_usd", b"cost_usd", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "folds", b"folds", "keep_models", b"keep_models", "metric", b"metric", "model_id", b"model_id", "parallel", b"parallel", "pruner", b"pruner", "rejections", b"rejections", "sampler", b"sampler", "space", b"space", "state", b"state", "sweep_id", b"sweep_id", "tenant", b"tenant", "trials", b"trials", "update_time", b"update_time", "usage", b"usage", "warm_start_sweep_ids", b"warm_start_sweep_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__best_trial: _TypeAlias = _typing.Literal["best_trial"]  # noqa: Y015
     _WhichOneofArgType__best_trial: _TypeAlias = _typing.Literal["_best_trial", b"_best_trial"]  # noqa: Y015
@@ -528,6 +546,7 @@ class Trial(_message.Message):
     JOB_ID_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """From 0, in the order in which they were chosen."""
     state: Global___Trial.State.ValueType
@@ -538,6 +557,8 @@ class Trial(_message.Message):
     """The job that trained it."""
     seconds: _builtins.float
     """Seconds of training."""
+    model_id: _builtins.str
+    """The model, where it was kept."""
     @_builtins.property
     def values(self) -> _struct_pb2.Struct:
         """What was chosen: names of `space` and of proposals, and their values."""
@@ -552,7 +573,7 @@ class Trial(_message.Message):
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """Only when FAILED."""
+        """Only when FAILED or PRUNED."""
 
     def __init__(
         self,
@@ -566,10 +587,11 @@ class Trial(_message.Message):
         job_id: _builtins.str = ...,
         seconds: _builtins.float = ...,
         error: _status_pb2.Status | None = ...,
+        model_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "job_id", b"job_id", "number", b"number", "seconds", b"seconds", "source", b"source", "state", b"state", "test_metrics", b"test_metrics", "validation_metrics", b"validation_metrics", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "job_id", b"job_id", "model_id", b"model_id", "number", b"number", "seconds", b"seconds", "source", b"source", "state", b"state", "test_metrics", b"test_metrics", "validation_metrics", b"validation_metrics", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -587,8 +609,9 @@ class SweepProposal(_message.Message):
     """Who proposes it; `proposal` when empty."""
     @_builtins.property
     def values(self) -> _struct_pb2.Struct:
-        """Hyperparameters and their values, as in `Trial.values`; any of the algorithm's may be named, and `seed`,
-        with which the rows are divided in another way than for the other trials.
+        """Hyperparameters and their values, as in `Trial.values`; any of the algorithm's may be named, and of the job
+        `seed`, `class_weight`, `excluded_columns` and `transforms`, written as in CreateJob. Without a seed of its own
+        in `job.split`, another `seed` divides the rows in another way than for the other trials.
         """
 
     def __init__(

@@ -30,7 +30,7 @@ from mlapi.training.v1 import job_service_pb2 as mlapi_dot_training_dot_v1_dot_j
 from mlapi.training.v1 import sweep_pb2 as mlapi_dot_training_dot_v1_dot_sweep__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%mlapi/training/v1/sweep_service.proto\x12\x11mlapi.training.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a#mlapi/training/v1/job_service.proto\x1a\x1dmlapi/training/v1/sweep.proto\"\x86\x04\n\x12\x43reateSweepRequest\x12\x36\n\x03job\x18\x01 \x01(\x0b\x32#.mlapi.training.v1.CreateJobRequestB\x04\xe2\x41\x01\x02\x12+\n\x05space\x18\x02 \x03(\x0b\x32\x1c.mlapi.training.v1.Parameter\x12+\n\x07sampler\x18\x03 \x01(\x0e\x32\x1a.mlapi.training.v1.Sampler\x12)\n\x06pruner\x18\x04 \x01(\x0e\x32\x19.mlapi.training.v1.Pruner\x12\x34\n\x06\x62udget\x18\x05 \x01(\x0b\x32\x1e.mlapi.training.v1.SweepBudgetB\x04\xe2\x41\x01\x02\x12\x0e\n\x06metric\x18\x06 \x01(\t\x12\x10\n\x08parallel\x18\x07 \x01(\x05\x12\x33\n\tproposals\x18\x08 \x03(\x0b\x32 .mlapi.training.v1.SweepProposal\x12\x1e\n\x16skip_invalid_proposals\x18\t \x01(\x08\x12\x1c\n\x14warm_start_sweep_ids\x18\n \x03(\t\x12\x14\n\x0c\x64isplay_name\x18\x0b \x01(\t\x12\x12\n\nrequest_id\x18\x0c \x01(\t\x12\x15\n\rvalidate_only\x18\r \x01(\x08\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\")\n\x0fGetSweepRequest\x12\x16\n\x08sweep_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\":\n\x11ListSweepsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x12ListSweepsResponse\x12(\n\x06sweeps\x18\x01 \x03(\x0b\x32\x18.mlapi.training.v1.Sweep\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"i\n\x12\x43\x61ncelSweepRequest\x12\x16\n\x08sweep_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\"i\n\x12ResumeSweepRequest\x12\x16\n\x08sweep_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\"@\n\x12\x44\x65leteSweepRequest\x12\x16\n\x08sweep_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t2\xc4\x05\n\x0cSweepService\x12m\n\x0b\x43reateSweep\x12%.mlapi.training.v1.CreateSweepRequest\x1a\x18.mlapi.training.v1.Sweep\"\x1d\x82\xd3\xe4\x93\x02\x17\"\n/v1/sweeps:\thttp_body\x12g\n\x08GetSweep\x12\".mlapi.training.v1.GetSweepRequest\x1a\x18.mlapi.training.v1.Sweep\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/sweeps/{sweep_id}\x12m\n\nListSweeps\x12$.mlapi.training.v1.ListSweepsRequest\x1a%.mlapi.training.v1.ListSweepsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/sweeps\x12\x7f\n\x0b\x43\x61ncelSweep\x12%.mlapi.training.v1.CancelSweepRequest\x1a\x18.mlapi.training.v1.Sweep\"/\x82\xd3\xe4\x93\x02)\"\x1c/v1/sweeps/{sweep_id}:cancel:\thttp_body\x12\x7f\n\x0bResumeSweep\x12%.mlapi.training.v1.ResumeSweepRequest\x1a\x18.mlapi.training.v1.Sweep\"/\x82\xd3\xe4\x93\x02)\"\x1c/v1/sweeps/{sweep_id}:resume:\thttp_body\x12k\n\x0b\x44\x65leteSweep\x12%.mlapi.training.v1.DeleteSweepRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/sweeps/{sweep_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%mlapi/training/v1/sweep_service.proto\x12\x11mlapi.training.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a#mlapi/training/v1/job_service.proto\x1a\x1dmlapi/training/v1/sweep.proto\"\xaa\x04\n\x12\x43reateSweepRequest\x12\x36\n\x03job\x18\x01 \x01(\x0b\x32#.mlapi.training.v1.CreateJobRequestB\x04\xe2\x41\x01\x02\x12+\n\x05space\x18\x02 \x03(\x0b\x32\x1c.mlapi.training.v1.Parameter\x12+\n\x07sampler\x18\x03 \x01(\x0e\x32\x1a.mlapi.training.v1.Sampler\x12)\n\x06pruner\x18\x04 \x01(\x0e\x32\x19.mlapi.training.v1.Pruner\x12\x34\n\x06\x62udget\x18\x05 \x01(\x0b\x32\x1e.mlapi.training.v1.SweepBudgetB\x04\xe2\x41\x01\x02\x12\x0e\n\x06metric\x18\x06 \x01(\t\x12\x10\n\x08parallel\x18\x07 \x01(\x05\x12\x33\n\tproposals\x18\x08 \x03(\x0b\x32 .mlapi.training.v1.SweepProposal\x12\x1e\n\x16skip_invalid_proposals\x18\t \x01(\x08\x12\x1c\n\x14warm_start_sweep_ids\x18\n \x03(\t\x12\x14\n\x0c\x64isplay_name\x18\x0b \x01(\t\x12\x12\n\nrequest_id\x18\x0c \x01(\t\x12\x15\n\rvalidate_only\x18\r \x01(\x08\x12\x13\n\x0bkeep_models\x18\x10 \x01(\x08\x12\r\n\x05\x66olds\x18\x11 \x01(\x05\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\")\n\x0fGetSweepRequest\x12\x16\n\x08sweep_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\":\n\x11ListSweepsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x12ListSweepsResponse\x12(\n\x06sweeps\x18\x01 \x03(\x0b\x32\x18.mlapi.training.v1.Sweep\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"i\n\x12\x43\x61ncelSweepRequest\x12\x16\n\x08sweep_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\"i\n\x12ResumeSweepRequest\x12\x16\n\x08sweep_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\"@\n\x12\x44\x65leteSweepRequest\x12\x16\n\x08sweep_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t2\xc4\x05\n\x0cSweepService\x12m\n\x0b\x43reateSweep\x12%.mlapi.training.v1.CreateSweepRequest\x1a\x18.mlapi.training.v1.Sweep\"\x1d\x82\xd3\xe4\x93\x02\x17\"\n/v1/sweeps:\thttp_body\x12g\n\x08GetSweep\x12\".mlapi.training.v1.GetSweepRequest\x1a\x18.mlapi.training.v1.Sweep\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/sweeps/{sweep_id}\x12m\n\nListSweeps\x12$.mlapi.training.v1.ListSweepsRequest\x1a%.mlapi.training.v1.ListSweepsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/sweeps\x12\x7f\n\x0b\x43\x61ncelSweep\x12%.mlapi.training.v1.CancelSweepRequest\x1a\x18.mlapi.training.v1.Sweep\"/\x82\xd3\xe4\x93\x02)\"\x1c/v1/sweeps/{sweep_id}:cancel:\thttp_body\x12\x7f\n\x0bResumeSweep\x12%.mlapi.training.v1.ResumeSweepRequest\x1a\x18.mlapi.training.v1.Sweep\"/\x82\xd3\xe4\x93\x02)\"\x1c/v1/sweeps/{sweep_id}:resume:\thttp_body\x12k\n\x0b\x44\x65leteSweep\x12%.mlapi.training.v1.DeleteSweepRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/sweeps/{sweep_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,19 +62,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SWEEPSERVICE'].methods_by_name['DeleteSweep']._loaded_options = None
   _globals['_SWEEPSERVICE'].methods_by_name['DeleteSweep']._serialized_options = b'\202\323\344\223\002\027*\025/v1/sweeps/{sweep_id}'
   _globals['_CREATESWEEPREQUEST']._serialized_start=248
-  _globals['_CREATESWEEPREQUEST']._serialized_end=766
-  _globals['_GETSWEEPREQUEST']._serialized_start=768
-  _globals['_GETSWEEPREQUEST']._serialized_end=809
-  _globals['_LISTSWEEPSREQUEST']._serialized_start=811
-  _globals['_LISTSWEEPSREQUEST']._serialized_end=869
-  _globals['_LISTSWEEPSRESPONSE']._serialized_start=871
-  _globals['_LISTSWEEPSRESPONSE']._serialized_end=958
-  _globals['_CANCELSWEEPREQUEST']._serialized_start=960
-  _globals['_CANCELSWEEPREQUEST']._serialized_end=1065
-  _globals['_RESUMESWEEPREQUEST']._serialized_start=1067
-  _globals['_RESUMESWEEPREQUEST']._serialized_end=1172
-  _globals['_DELETESWEEPREQUEST']._serialized_start=1174
-  _globals['_DELETESWEEPREQUEST']._serialized_end=1238
-  _globals['_SWEEPSERVICE']._serialized_start=1241
-  _globals['_SWEEPSERVICE']._serialized_end=1949
+  _globals['_CREATESWEEPREQUEST']._serialized_end=802
+  _globals['_GETSWEEPREQUEST']._serialized_start=804
+  _globals['_GETSWEEPREQUEST']._serialized_end=845
+  _globals['_LISTSWEEPSREQUEST']._serialized_start=847
+  _globals['_LISTSWEEPSREQUEST']._serialized_end=905
+  _globals['_LISTSWEEPSRESPONSE']._serialized_start=907
+  _globals['_LISTSWEEPSRESPONSE']._serialized_end=994
+  _globals['_CANCELSWEEPREQUEST']._serialized_start=996
+  _globals['_CANCELSWEEPREQUEST']._serialized_end=1101
+  _globals['_RESUMESWEEPREQUEST']._serialized_start=1103
+  _globals['_RESUMESWEEPREQUEST']._serialized_end=1208
+  _globals['_DELETESWEEPREQUEST']._serialized_start=1210
+  _globals['_DELETESWEEPREQUEST']._serialized_end=1274
+  _globals['_SWEEPSERVICE']._serialized_start=1277
+  _globals['_SWEEPSERVICE']._serialized_end=1985
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,8 @@ class CreateSweepRequest(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    KEEP_MODELS_FIELD_NUMBER: _builtins.int
+    FOLDS_FIELD_NUMBER: _builtins.int
     HTTP_BODY_FIELD_NUMBER: _builtins.int
     sampler: _sweep_pb2.Sampler.ValueType
     """Optional. How values are chosen."""
@@ -57,6 +59,14 @@ class CreateSweepRequest(_message.Message):
     """Optional. Makes the call safe to repeat: the first success is answered again."""
     validate_only: _builtins.bool
     """Optional. Check everything, create nothing."""
+    keep_models: _builtins.bool
+    """Optional. Keep the models of all trials, not only the best; whoever asks for them deletes them."""
+    folds: _builtins.int
+    """Optional. Rank trials by cross-validation: the rows for training and validation are divided into so many
+    parts, 2 to 10, each is validated on once by a model of the others, and the mean counts. The model that a
+    trial is left with is trained as a job's. 1 for the validation part alone; chosen by the number of rows when
+    absent.
+    """
     @_builtins.property
     def job(self) -> _job_service_pb2.CreateJobRequest:
         """Required. What every trial is a variation of. Its `display_name`, `request_id` and `validate_only` are to be
@@ -99,11 +109,13 @@ class CreateSweepRequest(_message.Message):
         display_name: _builtins.str = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        keep_models: _builtins.bool = ...,
+        folds: _builtins.int = ...,
         http_body: _httpbody_pb2.HttpBody | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "http_body", b"http_body", "job", b"job"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "display_name", b"display_name", "http_body", b"http_body", "job", b"job", "metric", b"metric", "parallel", b"parallel", "proposals", b"proposals", "pruner", b"pruner", "request_id", b"request_id", "sampler", b"sampler", "skip_invalid_proposals", b"skip_invalid_proposals", "space", b"space", "validate_only", b"validate_only", "warm_start_sweep_ids", b"warm_start_sweep_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "display_name", b"display_name", "folds", b"folds", "http_body", b"http_body", "job", b"job", "keep_models", b"keep_models", "metric", b"metric", "parallel", b"parallel", "proposals", b"proposals", "pruner", b"pruner", "request_id", b"request_id", "sampler", b"sampler", "skip_invalid_proposals", b"skip_invalid_proposals", "space", b"space", "validate_only", b"validate_only", "warm_start_sweep_ids", b"warm_start_sweep_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
