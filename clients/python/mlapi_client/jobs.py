@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlapi.training.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 
 from mlapi_client import watching
+from mlapi_client.documents import from_document
 from mlapi_client.errors import InvalidValue
 from mlapi_client.hyperparameters import set_algorithm
 from mlapi_client.transport import Connection
@@ -43,6 +44,8 @@ class Jobs:
         weight_column: str = "",
         class_weight: str | None = None,
         class_weights: Mapping[str, float] | None = None,
+        excluded_columns: Sequence[str] = (),
+        transforms: Sequence[Mapping[str, Any]] = (),
         display_name: str = "",
         request_id: str = "",
         validate_only: bool = False,
@@ -57,6 +60,8 @@ class Jobs:
         time_limit: seconds that all attempts together may run; no limit when None.
         weight_column: says how much each row counts, in training and in metrics; all alike when empty.
         class_weight: "balanced"; or class_weights: class → how much its rows count in training, others 1.
+        excluded_columns: are no features. transforms: columns made of others, as REST takes them, for example
+        `{"kind": "RATIO", "columns": ["debt", "income"]}`.
         request_id: makes the call safe to repeat over clients too; generated when absent.
         Raises InvalidValue, a ValueError, before anything is sent; InvalidArgument, NotFound and
         FailedPrecondition as the service sees it.
@@ -78,6 +83,11 @@ class Jobs:
             weight_column=weight_column,
             class_weight=_class_weight(class_weight),
             class_weights=class_weights,
+            excluded_columns=excluded_columns,
+            transforms=[
+                from_document(f"transforms[{n}]", one, job_pb2.FeatureTransform())
+                for n, one in enumerate(transforms)
+            ],
             display_name=display_name,
             request_id=request_id or str(uuid.uuid4()),
             validate_only=validate_only,

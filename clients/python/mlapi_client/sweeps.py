@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from google.protobuf import json_format
 from mlapi.training.v1 import job_pb2, job_service_pb2, sweep_pb2, sweep_service_pb2, sweep_service_pb2_grpc
 
+from mlapi_client.documents import from_document
 from mlapi_client.errors import DeadlineExceeded, InvalidValue
 from mlapi_client.hyperparameters import set_algorithm
 from mlapi_client.transport import Connection
@@ -67,13 +67,14 @@ class Sweeps:
         )
         request = sweep_service_pb2.CreateSweepRequest(
             job=job,
-            space=[_read(f"space[{n}]", one, sweep_pb2.Parameter()) for n, one in enumerate(space)],
+            space=[from_document(f"space[{n}]", one, sweep_pb2.Parameter()) for n, one in enumerate(space)],
             sampler=_number(sweep_pb2.Sampler, "sampler", sampler),
             budget=budget,
             metric=metric,
             parallel=parallel,
             proposals=[
-                _read(f"proposals[{n}]", one, sweep_pb2.SweepProposal()) for n, one in enumerate(proposals)
+                from_document(f"proposals[{n}]", one, sweep_pb2.SweepProposal())
+                for n, one in enumerate(proposals)
             ],
             skip_invalid_proposals=skip_invalid_proposals,
             warm_start_sweep_ids=warm_start_sweep_ids,
@@ -138,10 +139,3 @@ def _number(kind: Any, field: str, name: str | None) -> Any:
     except ValueError:
         known = ", ".join(one.lower() for one in kind.keys() if not one.endswith("_UNSPECIFIED"))  # noqa: SIM118
         raise InvalidValue.of(field, f"{name!r} is none of {known}") from None
-
-
-def _read(path: str, value: Mapping[str, Any], message: Any) -> Any:
-    try:
-        return json_format.ParseDict(dict(value), message)
-    except json_format.ParseError as error:
-        raise InvalidValue.of(path, str(error)) from None

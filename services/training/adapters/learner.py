@@ -68,6 +68,7 @@ class ComputeLearner:
             test_fraction=spec.test_fraction,
             weight_column=spec.weighting.column,
             class_weights=_class_weights(spec),
+            excluded_columns=spec.excluded_columns,
         )
         train, validation, test = (self._table(source) for source in (spec.train, spec.validation, spec.test))
         assert train is not None

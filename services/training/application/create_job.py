@@ -10,6 +10,7 @@ from services.chassis.clock import Clock, new_id
 from services.chassis.errors import FailedPrecondition, NotFound, invalid_fields
 from services.training.application import events, idempotency
 from services.training.application.datasets import check_display_name, found, reserve_content
+from services.training.application.features import check_columns, check_start_columns
 from services.training.application.ports import Store, Transaction
 from services.training.application.weights import check_classes, check_weights, class_weight_problems
 from services.training.domain.dataset import DEFAULT_TENANT, ColumnType, Content, ProfiledColumn
@@ -54,6 +55,7 @@ class JobRequest:
     time_limit: float = 0.0
     tenant: str = DEFAULT_TENANT
     weighting: Weighting = EVEN
+    excluded_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,10 +151,10 @@ def asked_spec(tx: Transaction, request: JobRequest, device: Device) -> tuple[Jo
     asked = request.hyperparameters or (ALGORITHMS[start.algorithm]() if start else chosen)
     if target:
         _check_target(target, task)
-    _check_columns(request, content)
+    check_columns(content, request.target, request.weighting.column, request.excluded_columns)
+    check_start_columns(start, request.excluded_columns)
     _check_task(task, asked)
     check_classes(request.weighting, task, target)
-    weights = request.weighting.column
     if start and start.algorithm != asked.name:
         problem = f"is a model of {start.algorithm}, and this job trains {asked.name}"
         raise invalid_fields({"warm_start_model_id": problem})
@@ -165,13 +167,14 @@ def asked_spec(tx: Transaction, request: JobRequest, device: Device) -> tuple[Jo
         seed=request.seed,
         validation_fraction=request.validation_fraction,
         test_fraction=request.test_fraction,
-        validation=_part(tx, "validation_dataset_id", request.validation_dataset_id, content, weights),
-        test=_part(tx, "test_dataset_id", request.test_dataset_id, content, weights),
+        validation=_part(tx, "validation_dataset_id", request, content),
+        test=_part(tx, "test_dataset_id", request, content),
         warm_start_model_id=request.warm_start_model_id,
         device=device,
         max_attempts=request.max_attempts,
         time_limit=request.time_limit,
         weighting=request.weighting,
+        excluded_columns=request.excluded_columns,
     )
     return spec, content.row_count
 
@@ -253,20 +256,6 @@ def _check_target(target: ProfiledColumn, task: Task) -> None:
         raise invalid_fields({"task": f"the column {name!r} holds text, which cannot be a number"})
 
 
-def _check_columns(request: JobRequest, content: Content) -> None:
-    """That the weights are such, and that something is left to learn from."""
-    target, weights = request.target, request.weighting.column
-    if weights:
-        if weights == target:
-            raise invalid_fields({"weight_column": f"is {target!r}, as the target is"})
-        check_weights(content, weights, "dataset")
-    if all(item.column.name in {target, weights} for item in content.columns):
-        named = " and ".join(repr(name) for name in (target, weights) if name)
-        only = "are the only columns" if target and weights else "is the only column"
-        field = "target" if target else "weight_column"
-        raise invalid_fields({field: f"{named} {only}; there is nothing to learn from"})
-
-
 def _check_task(task: Task, params: Hyperparameters) -> None:
     if task not in params.tasks:
         fitting = [kind.name for kind in ALGORITHMS.values() if task in kind.tasks]
@@ -274,12 +263,15 @@ def _check_task(task: Task, params: Hyperparameters) -> None:
         raise invalid_fields({params.name: problem})
 
 
-def _part(tx: Transaction, field: str, dataset_id: str, train: Content, weights: str) -> Source | None:
-    """A dataset in place of a part of the training one: its columns have to be the same."""
+def _part(tx: Transaction, field: str, request: JobRequest, train: Content) -> Source | None:
+    """A dataset in place of a part of the training one: the columns that are read have to be the same."""
+    dataset_id, weights = getattr(request, field), request.weighting.column
     if not dataset_id:
         return None
     source, content = _content(tx, dataset_id)
     for wanted in train.columns:
+        if wanted.column.name in request.excluded_columns:
+            continue
         found = content.profiled(wanted.column.name)
         if found is None:
             raise invalid_fields({field: f"has no column {wanted.column.name!r}, which {field[:-11]} needs"})

@@ -39,6 +39,7 @@ class Problem:
     weight_column: says how much each row counts, in training and in metrics, and is no feature. Every table
     has it. Empty where all count alike.
     class_weights: see `weights`; in training, and in what is compared on validation rows meanwhile.
+    excluded_columns: are no features, and not read.
     """
 
     task: Task
@@ -49,6 +50,12 @@ class Problem:
     test_fraction: float = 0.15
     weight_column: str = ""
     class_weights: tuple[tuple[str, float], ...] | Literal["balanced"] = ()
+    excluded_columns: tuple[str, ...] = ()
+
+    def features(self, names: Sequence[str]) -> list[str]:
+        """Those of a table's columns that are features, in their order."""
+        others = {self.target, self.weight_column, *self.excluded_columns}
+        return [name for name in names if name not in others]
 
 
 @dataclass(frozen=True)
@@ -111,8 +118,7 @@ class Preparation:
         if isinstance(target, ValueTarget):
             # Its mean and scale may know nothing of the rows that were cut off.
             target = ValueTarget.fit(self.problem.target, self._training_target(parts))
-        others = {self.problem.target, self.problem.weight_column}
-        features = [name for name in self.train.names if name not in others]
+        features = self.problem.features(self.train.names)
         preprocessor = Preprocessor.fit(self._training_blocks(features, parts), features)
         return self._prepared(preprocessor, target, parts)
 

@@ -116,6 +116,7 @@ class JobSpec:
 
     target: empty for clustering; target_type then is that of the numbers of clusters.
     time_limit: seconds that all attempts together may run; 0 for no limit.
+    excluded_columns: are no features.
     """
 
     train: Source
@@ -133,6 +134,7 @@ class JobSpec:
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     time_limit: float = 0.0
     weighting: Weighting = EVEN
+    excluded_columns: tuple[str, ...] = ()
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -65,6 +65,7 @@ def job_request(message: job_service_pb2.CreateJobRequest, tenant: str) -> JobRe
         max_attempts=message.max_attempts or DEFAULT_MAX_ATTEMPTS,
         time_limit=message.time_limit_seconds,
         weighting=_weighting(message),
+        excluded_columns=tuple(message.excluded_columns),
         tenant=tenant,
         **given,
     )
@@ -149,6 +150,7 @@ def job(item: Job, place: Place | None = None) -> job_pb2.Job:
         max_attempts=spec.max_attempts,
         time_limit_seconds=spec.time_limit,
         **_weights(spec.weighting),
+        excluded_columns=spec.excluded_columns,
         target=spec.target,
         task=TASK_NUMBERS[spec.task],
         seed=spec.seed,

@@ -44,6 +44,8 @@ def test_every_option_of_a_job_arrives(api: FakeApi, client: Client) -> None:
         weight_column="w",
         class_weight="balanced",
         class_weights={"a": 2},
+        excluded_columns=["z", "a"],
+        transforms=[{"kind": "BINS", "columns": ["x"], "bins": 4}],
         test_fraction=0.0,
     )
     assert sent(api.calls["CreateJob"][0]) == {
@@ -59,6 +61,8 @@ def test_every_option_of_a_job_arrives(api: FakeApi, client: Client) -> None:
         "weight_column": "w",
         "class_weight": "BALANCED",
         "class_weights": {"a": 2.0},
+        "excluded_columns": ["z", "a"],
+        "transforms": [{"kind": "BINS", "columns": ["x"], "bins": 4}],
         "split": {"test_fraction": 0.0},
     }
 
@@ -72,6 +76,13 @@ def test_clustering_sends_no_target(api: FakeApi, client: Client) -> None:
 def test_what_is_not_given_is_left_to_the_service(api: FakeApi, client: Client) -> None:
     client.jobs.create("d", "t", algorithm=None)
     assert sent(api.calls["CreateJob"][0]) == {"dataset_id": "d", "target": "t"}
+
+
+@pytest.mark.parametrize("wrong", [{"kind": "SQUARE"}, {"kinds": "LOG"}, {"kind": "LOG", "columns": "x"}])
+def test_a_transform_that_is_none(api: FakeApi, client: Client, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValue, match=r"transforms\[1\]: "):
+        client.jobs.create("d", "t", transforms=[{"kind": "LOG", "columns": ["x"]}, wrong])
+    assert not api.calls["CreateJob"]
 
 
 @pytest.mark.parametrize("device", ["tpu", "device_unspecified", ""])
@@ -176,6 +187,8 @@ def test_every_field_of_a_request_has_its_argument(api: FakeApi, client: Client)
         weight_column="w",
         class_weight="balanced",
         class_weights={"a": 1},
+        excluded_columns=["z"],
+        transforms=[{"kind": "LOG", "columns": ["x"]}],
         display_name="n",
         validate_only=True,
     )

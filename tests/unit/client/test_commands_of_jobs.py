@@ -45,6 +45,7 @@ def test_options_of_create_arrive(api: FakeApi, run: Run) -> None:
     options = ["--priority", "-3", "--device", "gpu", "--max-attempts", "2", "--time-limit", "60"]
     options += ["--warm-start", "m", "--dataset-version", "4", "--name", "n", "--test-dataset", "w"]
     options += ["--weight-column", "w", "--class-weight", "balanced", "--class-weights", "a=b=2.5,c=1"]
+    options += ["--exclude", "z", "--exclude", "a,b"]
     result = run("jobs", "create", "d", "--target", "t", *options)
     assert result.exit_code == 0, result.output
     (request,) = api.calls["CreateJob"]
@@ -53,6 +54,7 @@ def test_options_of_create_arrive(api: FakeApi, run: Run) -> None:
     assert (request.display_name, request.test_dataset_id, request.target) == ("n", "w", "t")
     assert (request.weight_column, request.class_weight) == ("w", job_pb2.BALANCED)
     assert dict(request.class_weights) == {"a=b": 2.5, "c": 1.0}
+    assert list(request.excluded_columns) == ["z", "a,b"]
 
 
 @pytest.mark.parametrize(
@@ -126,10 +128,12 @@ def test_get_says_how_a_job_runs(api: FakeApi, run: Run) -> None:
             priority=5,
             max_attempts=3,
             time_limit_seconds=600,
+            excluded_columns=["z", "a"],
         )
     )
     shown = facts(run("jobs", "get", JOB_ID))
     assert shown["dataset"] == "d version 4, target t"
+    assert shown["left out"] == "'z', 'a'"
     assert shown["began with"] == "the weights of m"
     assert shown["runs"] == "on gpu, priority 5, 3 attempts, at most 600 s"
 

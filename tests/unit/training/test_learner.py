@@ -106,6 +106,24 @@ def test_rows_count_by_their_column_and_their_class(  # noqa: PLR0917
     assert answer["probabilities"][spelled[1]] == pytest.approx(second, abs=0.02)
 
 
+def test_an_excluded_column_is_not_read(
+    learner: ComputeLearner, artifacts: DiskArtifacts, tmp_path: Path
+) -> None:
+    """It would tell everything; and the dataset for validation does not even have it."""
+    chance = np.random.default_rng(0)
+    rows = [(chance.normal(), n % 2) for n in range(300)]
+    whole = "\n".join(["x,copy,kind", *(f"{x},{kind},{'ab'[kind]}" for x, kind in rows)])
+    thin = "\n".join(["x,kind", *(f"{x},{'ab'[kind]}" for x, kind in rows)])
+    asked = spec(stored(artifacts, tmp_path, whole), "kind")
+    stored(artifacts, tmp_path, thin, "b2")
+    asked = replace(asked, validation=Source("thin", "b2"), excluded_columns=("copy",))
+    learned = learner.fit(asked, NullLoop())
+    assert [one.name for one in learned.features] == ["x"]
+    assert learned.test_metrics["accuracy"] < 0.8
+    [answer] = said(learner, artifacts, learned, asked, [{"x": 0}])
+    assert answer["value"] in {"a", "b"}
+
+
 def test_a_weight_that_is_none_fails_the_job_by_its_name(
     learner: ComputeLearner, artifacts: DiskArtifacts, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_request_with_everything() -> None:
         weight_column="w",
         class_weight=job_pb2.BALANCED,
         class_weights={"b": 2, "a": 0.5},
+        excluded_columns=["z", "größe 2"],
     )
     asked = JobRequest(
         "table",
@@ -97,6 +98,7 @@ def test_a_request_with_everything() -> None:
         time_limit=1.5,
         tenant="lab",
         weighting=Weighting("w", ClassWeight.BALANCED, (("a", 0.5), ("b", 2.0))),
+        excluded_columns=("z", "größe 2"),
     )
     assert jobs.job_request(message, "lab") == asked
     assert jobs.job_request(job_service_pb2.CreateJobRequest(), "default") == JobRequest("", "")
@@ -132,12 +134,13 @@ def test_a_job_on_the_wire() -> None:
     for absent in ("start_time", "end_time", "error"):
         assert not waiting.HasField(absent)
     assert (waiting.weight_column, waiting.class_weight, dict(waiting.class_weights)) == ("", 0, {})
-    weighed = spec(weighting=Weighting("w", ClassWeight.BALANCED, (("a", 2.0),)))
+    weighed = spec(weighting=Weighting("w", ClassWeight.BALANCED, (("a", 2.0),)), excluded_columns=("z", "a"))
     shown = json_format.MessageToDict(
         jobs.job(replace(job(), spec=weighed)), preserving_proto_field_name=True
     )
     assert (shown["weight_column"], shown["class_weight"]) == ("w", "BALANCED")
     assert shown["class_weights"] == {"a": 2.0}
+    assert shown["excluded_columns"] == ["z", "a"]
     whole = replace(
         job(state=JobState.SUCCEEDED, progress=1, attempt=2, model_id="m", validation_metrics={"f1": 0.5}),
         spec=spec(validation=Source("v", "b2"), test=Source("t", "c3"), hyperparameters=Logistic()),

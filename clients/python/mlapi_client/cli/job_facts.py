@@ -62,6 +62,7 @@ def _made_of(job: job_pb2.Job) -> dict[str, str]:
         "algorithm": job.WhichOneof("algorithm") or "",
         "settings": "  ".join(f"{name}={json.dumps(_round(value))}" for name, value in chosen.items()),
         "weights": _weights(job),
+        "left out": ", ".join(repr(name) for name in job.excluded_columns),
         "began with": f"the weights of {job.warm_start_model_id}" if job.warm_start_model_id else "",
         "runs": _runs(job),
     }

@@ -128,6 +128,13 @@ def command() -> None:
     metavar="CLASS=NUMBER,…",
     help="How much rows of each class count, in training, for example rose=2,tulip=0.5. Others: 1.",
 )
+@click.option(
+    "--exclude",
+    "excluded_columns",
+    multiple=True,
+    metavar="COLUMN",
+    help="A column that is to be no feature; as often as needed.",
+)
 @click.option("--watch", "watched", is_flag=True, help="Watch it until it ends.")
 @json_option
 @pass_session
