@@ -21,9 +21,10 @@ from services.chassis.schema import migrate
 from services.training.adapters import migrations
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.ports import Page, Replay, Store, Transaction
+from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.dataset import ColumnType
 from services.training.domain.hyperparameters import Linear, Mlp
-from services.training.domain.job import Checkpoint, Device, Job, JobError, JobState, Source, Task, Usage
+from services.training.domain.job import Device, Job, JobError, JobState, Source, Task, Usage
 from services.training.domain.search_space import (
     Choice,
     Condition,

@@ -15,11 +15,11 @@ from sqlalchemy.exc import IntegrityError
 
 from services.chassis.database import Database
 from services.training.application.ports import Fenced, Page, Replay, Resource, Store, Transaction
+from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.dataset import ColumnType
 from services.training.domain.history import MetricPoint
 from services.training.domain.hyperparameters import Hyperparameters, Linear, Logistic, Mlp
 from services.training.domain.job import (
-    Checkpoint,
     Device,
     Job,
     JobError,

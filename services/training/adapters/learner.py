@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,6 +58,7 @@ class ComputeLearner:
         *,
         resume: Mapping[str, Any] | None = None,
         workspace: Path | None = None,
+        warn: Callable[[str], None] = lambda _text: None,
     ) -> Learned:
         problem = Problem(
             task=spec.task.value,
@@ -85,6 +86,7 @@ class ComputeLearner:
                 start=self._start(spec.warm_start_model_id, timestamps),
                 workspace=workspace,
                 memory_budget=self._memory_budget,
+                warn=warn,
             )
         except Misfit as error:
             raise UnfitCheckpoint(error.problem) from error
@@ -188,7 +190,7 @@ def _learned(model: compute_model.TrainedModel, fitted: Fitted, timestamps: Sequ
         weights_sha256=compute_model.weights_sha256(arrays),
         features=tuple(_features(model)),
         classes=_classes(model),
-        warnings=model.warnings,
+        warnings=(*model.warnings, *fitted.data_warnings),
         validation_metrics=fitted.validation_metrics,
         test_metrics=fitted.test_metrics,
         test_confusion=_confusion(fitted),

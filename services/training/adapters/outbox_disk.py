@@ -13,8 +13,8 @@ from pydantic.dataclasses import dataclass
 from pydantic.fields import Field
 
 from services.training.application.ports import Artifacts, Outboxes, Record
+from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.history import JobEvent, MetricPoint
-from services.training.domain.job import Checkpoint
 
 log = logging.getLogger("outbox")
 

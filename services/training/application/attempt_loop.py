@@ -12,8 +12,9 @@ from threading import Event
 from services.chassis.clock import Clock
 from services.training.application import events
 from services.training.application.ports import Artifacts, Outbox, Snapshot
+from services.training.domain.checkpoint import Checkpoint, worth_keeping
 from services.training.domain.history import MetricPoint
-from services.training.domain.job import Checkpoint, Job, worth_keeping
+from services.training.domain.job import Job
 
 log = logging.getLogger("attempt")
 

@@ -12,8 +12,9 @@ from threading import Event, Thread
 from services.chassis.clock import Clock
 from services.training.application.attempt_loop import Signs
 from services.training.application.ports import Fenced, Outbox, Record, Store, Transaction
+from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.history import MetricPoint
-from services.training.domain.job import Checkpoint, Job, Usage
+from services.training.domain.job import Job, Usage
 
 log = logging.getLogger("courier")
 # How often the outbox is emptied, and whether to stop is asked.

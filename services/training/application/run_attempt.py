@@ -114,12 +114,18 @@ class RunAttempt:
         self, job: Job, loop: Loop, outbox: Outbox, resume: Mapping[str, Any] | None, workspace: Path
     ) -> Learned:
         """Goes on from `resume`, or starts afresh when it is another release's."""
+
+        def warn(text: str) -> None:
+            outbox.append(events.warning(job, self.clock(), "data_warning", f"{text[:1].upper()}{text[1:]}."))
+
         try:
-            return self.learner.fit(job.spec, loop, resume=resume, workspace=workspace)
+            # An attempt that goes on has been told before.
+            told = {} if resume else {"warn": warn}
+            return self.learner.fit(job.spec, loop, resume=resume, workspace=workspace, **told)
         except UnfitCheckpoint as error:
             message = f"Training starts afresh: {error}."
             outbox.append(events.warning(job, self.clock(), "checkpoint_unfit", message))
-            return self.learner.fit(job.spec, loop, resume=None, workspace=workspace)
+            return self.learner.fit(job.spec, loop, resume=None, workspace=workspace, warn=warn)
 
     def _last_state(self, job: Job, outbox: Outbox) -> Mapping[str, Any] | None:
         """The newest checkpoint that is whole."""

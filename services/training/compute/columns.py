@@ -45,7 +45,7 @@ class NumericColumn:
 
     def pack(self, column: Column) -> npt.NDArray[np.float32]:
         """(n,): the standardised value; where there is none, NaN if that is marked, else 0."""
-        values = _numeric(self.name, column)
+        values = numbers_of(self.name, column)
         known = np.isfinite(values)
         packed = np.zeros(len(values), np.float32)
         if self.inverse_scale:
@@ -80,7 +80,7 @@ class CategoryColumn:
 
     def pack(self, column: Column) -> npt.NDArray[np.float32]:
         """(n,): which output is 1, or −1 for none."""
-        column = _categorical(self.name, column)
+        column = categories_of(self.name, column)
         position = {text: slot for slot, text in enumerate(self.kept)}
         elsewhere = len(self.kept) if self.other else -1
         slots = [position.get(text, elsewhere) for text in column.vocabulary]
@@ -104,7 +104,7 @@ class NumericFit:
 
     def add(self, column: Column) -> None:
         """Takes the next rows."""
-        values = _numeric(self._name, column)
+        values = numbers_of(self._name, column)
         self._rows += len(values)
         known = np.isfinite(values)
         self._moments.add(values if known.all() else values[known])
@@ -129,7 +129,7 @@ class CategoryFit:
 
     def add(self, column: Column) -> None:
         """Takes the next rows."""
-        column = _categorical(self._name, column)
+        column = categories_of(self._name, column)
         present = column.codes[column.codes >= 0]
         self._rows, self._present = self._rows + len(column), self._present + len(present)
         counts = np.bincount(present, minlength=len(column.vocabulary))
@@ -163,7 +163,8 @@ def restore_column(
     return CategoryColumn(metadata["name"], kept, metadata["other"], metadata["missing"])
 
 
-def _numeric(name: str, column: Column) -> npt.NDArray[np.float64]:
+def numbers_of(name: str, column: Column) -> npt.NDArray[np.float64]:
+    """The values of a column that holds numbers; raises ComputeError when it holds text here."""
     if isinstance(column, Categories):
         if (column.codes >= 0).any():
             raise ComputeError(name, "holds text, but held numbers in training")
@@ -171,8 +172,11 @@ def _numeric(name: str, column: Column) -> npt.NDArray[np.float64]:
     return np.asarray(column, np.float64)
 
 
-def _categorical(name: str, column: Column) -> Categories:
-    """A column without a value has no kind of its own."""
+def categories_of(name: str, column: Column) -> Categories:
+    """The values of a column that holds text; raises ComputeError when it holds numbers here.
+
+    A column without a value has no kind of its own.
+    """
     if isinstance(column, Categories):
         return column
     if not np.isnan(column).all():

@@ -14,6 +14,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from services.training.compute.data_checks.findings import data_warnings
+from services.training.compute.data_checks.gathering import Gathering, Part
 from services.training.compute.estimators.base import Samples, Weights
 from services.training.compute.estimators.registry import PACKED, SPARSE
 from services.training.compute.loop import Offering
@@ -63,12 +65,14 @@ class Prepared:
     """Samples of the three parts, in the order of PART_NAMES, and what made them.
 
     class_weights: (classes,); None where all are the same. Those of the samples themselves are for metrics.
+    warnings: see `data_checks`.
     """
 
     preprocessor: Preprocessor
     target: Target
     parts: tuple[Samples, Samples, Samples]
     class_weights: Weights | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def for_training(self) -> tuple[Samples, Samples]:
@@ -123,11 +127,13 @@ class Preparation:
         return self._prepared(preprocessor, target, parts)
 
     def _prepared(self, preprocessor: Preprocessor, target: Target, parts: Parts) -> Prepared:
-        samples = self._samples(preprocessor, target, parts)
-        if not isinstance(target, ClassTarget):
-            return Prepared(preprocessor, target, samples)
-        given = class_weights(target, self.problem.class_weights, samples[0])
-        return Prepared(preprocessor, target, samples, given)
+        samples, gathered = self._samples(preprocessor, target, parts)
+        given = None
+        if isinstance(target, ClassTarget):
+            given = class_weights(target, self.problem.class_weights, samples[0])
+        own = {name for name, table in zip(PART_NAMES[1:], self.others, strict=True) if table is not None}
+        warnings = data_warnings(gathered, frozenset(own), target, preprocessor)
+        return Prepared(preprocessor, target, samples, given, warnings)
 
     def _whole_target(self) -> Target:
         if self.problem.task == "clustering":
@@ -179,7 +185,8 @@ class Preparation:
 
     def _samples(
         self, preprocessor: Preprocessor, target: Target, parts: Parts
-    ) -> tuple[Samples, Samples, Samples]:
+    ) -> tuple[tuple[Samples, Samples, Samples], tuple[Part, Part, Part]]:
+        """All the samples, and what the checks of the data look at, in one pass."""
         counts = tally(parts, 3).tolist()
         for part, table in enumerate(self.others, TRAIN + 1):
             if table is not None:
@@ -188,15 +195,23 @@ class Preparation:
         sparse = self.problem.hyperparameters.name in SPARSE
         how = self.room, as_packed, sparse, self._weighing(parts)
         writing = SampleWriter(preprocessor, target, counts, *how)
+        gathering = Gathering(preprocessor, target, counts)
         names = [*preprocessor.names, *filter(None, (self.problem.target, self.problem.weight_column))]
-        for block, of in self._parted_blocks(names, parts):
+        for block, of in self._every_block(preprocessor, names, parts):
             writing.add(block, of)
+            gathering.add(block, of)
+        return writing.finish(), gathering.finish()
+
+    def _every_block(
+        self, preprocessor: Preprocessor, names: Sequence[str], parts: Parts
+    ) -> Iterator[tuple[Columns, Parts]]:
+        """Those of all tables."""
+        yield from self._parted_blocks(names, parts)
         for part, table in enumerate(self.others, TRAIN + 1):
             if table is not None:
                 preprocessor.check(table.names)
                 for block in self._blocks(table, names):
-                    writing.add(block, np.full(row_count(block), part, np.int8))
-        return writing.finish()
+                    yield block, np.full(row_count(block), part, np.int8)
 
     def _weighing(self, parts: Parts) -> Weighing | None:
         column = self.problem.weight_column

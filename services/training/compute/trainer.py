@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -47,6 +47,7 @@ class Fitted:
     validation_metrics, test_metrics: see `metrics`; of probabilities that were calibrated on the validation
     rows, which flatters their log loss a little. Rows count by `weight_column`, but not by class weights:
     those are for training. Empty when there are no such rows.
+    data_warnings: what the caller should know of the data, see `data_checks`.
     test_confusion: (classes, classes), how many test rows of each true class were taken for each; None
     without classes or test rows.
     """
@@ -56,6 +57,7 @@ class Fitted:
     validation_metrics: Mapping[str, float] = field(default_factory=dict)
     test_metrics: Mapping[str, float] = field(default_factory=dict)
     test_confusion: IntArray | None = None
+    data_warnings: tuple[str, ...] = ()
 
     @property
     def stopped(self) -> bool:
@@ -74,6 +76,7 @@ def fit(  # noqa: PLR0917 (one table of each part, in the order of their names)
     start: TrainedModel | None = None,
     workspace: Path | None = None,
     memory_budget: int = MEMORY_BUDGET,
+    warn: Callable[[str], None] = lambda _text: None,
 ) -> Fitted:
     """Splits, preprocesses, trains and measures. The same arguments give the same model on the same machine.
 
@@ -81,6 +84,7 @@ def fit(  # noqa: PLR0917 (one table of each part, in the order of their names)
     the same model, bit for bit. start: a model to begin with, whose preprocessing and target encoding stay.
     workspace: a folder for the preprocessed rows when they take more than `memory_budget` bytes, under plain
     names (`train.features`, …); they are the caller's to delete. Without one they stay in memory.
+    warn: is told each of `data_warnings` before training begins.
 
     Reports end with progress 1, unless stopped. Raises ComputeError, which names the column or the setting,
     when the data does not allow training: see `targets`, `preprocessing`, `splits` and `weights`; or when
@@ -95,7 +99,10 @@ def fit(  # noqa: PLR0917 (one table of each part, in the order of their names)
         prepared = Preparation.of(problem, (whole, *others), attended, room)(start)
     except Stopped:
         return Fitted(None, 0)
-    return _train(problem, prepared, attended, backend, resume=resume, start=start)
+    for text in prepared.warnings:
+        warn(text)
+    fitted = _train(problem, prepared, attended, backend, resume=resume, start=start)
+    return replace(fitted, data_warnings=prepared.warnings)
 
 
 def _train(

@@ -8,13 +8,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from services.training.domain.checkpoint import Checkpoint, worth_keeping
 from services.training.domain.dataset import DEFAULT_TENANT, ColumnType
 from services.training.domain.hyperparameters import Hyperparameters
 from services.training.domain.weighting import EVEN, Weighting
 
 # An attempt whose process is lost is followed by another, until this many in a row came no further.
 DEFAULT_MAX_ATTEMPTS = 3
-NEWEST_KEPT = 2  # checkpoints
 
 
 class JobState(StrEnum):
@@ -168,28 +168,6 @@ class JobError:
     code: str
     reason: str
     message: str
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A state that training can go on from. score: the validation loss, or the training loss without one."""
-
-    name: str
-    attempt: int
-    step: int
-    progress: float
-    time: datetime
-    manifest_sha256: str
-    byte_count: int
-    score: float | None = None
-
-
-def worth_keeping(checkpoints: tuple[Checkpoint, ...]) -> tuple[Checkpoint, ...]:
-    """The newest ones, one of which will do if the last is damaged, and the best; oldest first."""
-    scored = [one for one in checkpoints if one.score is not None]
-    best = min(scored, key=lambda one: (one.score, one.step)).name if scored else ""
-    newest = {one.name for one in checkpoints[-NEWEST_KEPT:]}
-    return tuple(one for one in checkpoints if one.name in newest or one.name == best)
 
 
 @dataclass(frozen=True)

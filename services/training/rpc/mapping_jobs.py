@@ -14,11 +14,11 @@ from services.chassis.errors import AppError, invalid_fields
 from services.chassis.status import to_status
 from services.training.application.create_job import JobRequest
 from services.training.application.jobs import cursor_of
+from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.history import JobEvent, MetricPoint
 from services.training.domain.hyperparameters import ALGORITHMS, Hyperparameters, asked, parts
 from services.training.domain.job import (
     DEFAULT_MAX_ATTEMPTS,
-    Checkpoint,
     Device,
     Job,
     JobError,

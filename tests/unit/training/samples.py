@@ -15,6 +15,7 @@ from services.chassis.database import Database
 from services.chassis.schema import migrate
 from services.training.adapters import migrations
 from services.training.adapters.store_sql import SqlStore
+from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.dataset import (
     Column,
     ColumnProfile,
@@ -27,7 +28,7 @@ from services.training.domain.dataset import (
 )
 from services.training.domain.history import JobEvent, Level, MetricPoint
 from services.training.domain.hyperparameters import Mlp
-from services.training.domain.job import Checkpoint, Job, JobSpec, Source, Task
+from services.training.domain.job import Job, JobSpec, Source, Task
 from services.training.domain.model import Feature, Model
 from services.training.domain.search_space import (
     Choice,

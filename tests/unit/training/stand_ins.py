@@ -149,14 +149,19 @@ class Processes:
         return [one for one in self.living.values() if one.job_id == job_id]
 
 
+Warn: TypeAlias = Callable[[str], None]
 Lesson: TypeAlias = Callable[[Loop, Mapping[str, Any] | None], Learned]
 
 
 @dataclass(frozen=True)
 class Pupil:
-    """A learner that runs `lesson` with its loop and the state to go on from."""
+    """A learner that runs `lesson` with its loop and the state to go on from.
+
+    doubts: what it says of the data first.
+    """
 
     lesson: Lesson
+    doubts: tuple[str, ...] = ()
 
     def fit(
         self,
@@ -165,7 +170,10 @@ class Pupil:
         *,
         resume: Mapping[str, Any] | None = None,
         workspace: Path | None = None,
+        warn: Warn = lambda _text: None,
     ) -> Learned:
+        for text in self.doubts:
+            warn(text)
         return self.lesson(loop, resume)
 
     def restore(self, model_id: str) -> TrainedModel:

@@ -15,8 +15,9 @@ from services.training.adapters.artifacts_disk import DiskArtifacts
 from services.training.adapters.outbox_disk import DiskOutbox, disk_outboxes
 from services.training.application.attempt_loop import AttemptLoop, Signs
 from services.training.application.ports import Record
+from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.history import JobEvent, Level, MetricPoint
-from services.training.domain.job import Checkpoint, Job
+from services.training.domain.job import Job
 from tests.unit.training.samples import LATER, NOW, checkpoint, job
 
 NEVER = 1e9

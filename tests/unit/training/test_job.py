@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.training.domain.checkpoint import worth_keeping
 from services.training.domain.job import (
     ENDED,
     LIVE,
@@ -22,7 +23,6 @@ from services.training.domain.job import (
     JobState,
     Owner,
     Usage,
-    worth_keeping,
 )
 from tests.unit.training.samples import LATER, NOW, checkpoint, job, spec
 

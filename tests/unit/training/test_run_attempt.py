@@ -495,6 +495,20 @@ def test_a_checkpoint_of_another_release_is_told_of_and_training_starts_afresh(s
     assert school.kinds() == ["went_on", "checkpoint_unfit", "job_succeeded"]
 
 
+def test_doubts_of_the_data_are_told_though_the_job_fails(school: School) -> None:
+    doubtful = Pupil(raising(UntrainableData("kind: one class")), ("column 'x' alone tells it",))
+    replace(school.run(learned), learner=doubtful)("job-1", 1, Event())
+    assert school.kinds() == ["data_warning", "job_failed"]
+    [event] = [one for one in school.history() if isinstance(one, JobEvent) and one.kind == "data_warning"]
+    assert (event.level, event.message) == ("WARNING", "Column 'x' alone tells it.")
+
+
+def test_who_goes_on_says_its_doubts_no_more(school: School) -> None:
+    a_first_attempt(school)
+    replace(school.run(learned), learner=Pupil(learned, ("column 'x' alone tells it",)))("job-1", 2, Event())
+    assert school.kinds() == ["went_on", "job_succeeded"]
+
+
 def test_what_a_dead_attempt_left_half_way_is_swept_by_the_next(
     school: School, artifacts: DiskArtifacts
 ) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.dataset import ColumnType
 from services.training.domain.history import JobEvent, MetricPoint
-from services.training.domain.job import Checkpoint, Device, JobSpec
+from services.training.domain.job import Device, JobSpec
 from services.training.domain.model import Explanation, ExportFormat, Feature
 
 
@@ -142,8 +143,11 @@ class Learner(Protocol):
         *,
         resume: Mapping[str, Any] | None = None,
         workspace: Path | None = None,
+        warn: Callable[[str], None] = lambda _text: None,
     ) -> Learned:
         """Goes on from `resume`, what an earlier fit's snapshot held. Files of its own go to `workspace`.
+        `warn` is told what is doubtful of the data, a sentence each, before training begins;
+        `Learned.warnings` has it too.
 
         Raises UntrainableData when the data do not suit the task, UnfitCheckpoint when `resume` does not
         suit the fit.
