@@ -23,7 +23,6 @@ from services.training.application.ports import (
 )
 from services.training.compute import model as compute_model
 from services.training.compute.backend import Backend
-from services.training.compute.columns import CategoryColumn
 from services.training.compute.errors import ComputeError
 from services.training.compute.resume import Misfit
 from services.training.compute.table import Table
@@ -70,6 +69,7 @@ class ComputeLearner:
             weight_column=spec.weighting.column,
             class_weights=_class_weights(spec),
             excluded_columns=spec.excluded_columns,
+            transforms=spec.transforms,
         )
         train, validation, test = (self._table(source) for source in (spec.train, spec.validation, spec.test))
         assert train is not None
@@ -210,8 +210,8 @@ def _features(model: compute_model.TrainedModel) -> list[Feature]:
 
 
 def _kinds(model: compute_model.TrainedModel) -> dict[str, Kind]:
-    columns = model.preprocessor.columns
-    return {c.name: "categorical" if isinstance(c, CategoryColumn) else "numeric" for c in columns}
+    reads = model.preprocessor.reads
+    return {name: "categorical" if text else "numeric" for name, text in reads.items()}
 
 
 def _timestamps(model: compute_model.TrainedModel, names: Sequence[str]) -> dict[str, Kind]:

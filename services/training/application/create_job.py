@@ -10,7 +10,7 @@ from services.chassis.clock import Clock, new_id
 from services.chassis.errors import FailedPrecondition, NotFound, invalid_fields
 from services.training.application import events, idempotency
 from services.training.application.datasets import check_display_name, found, reserve_content
-from services.training.application.features import check_columns, check_start_columns
+from services.training.application.features import check_columns, check_start_columns, check_transforms
 from services.training.application.ports import Store, Transaction
 from services.training.application.weights import check_classes, check_weights, class_weight_problems
 from services.training.domain.dataset import DEFAULT_TENANT, ColumnType, Content, ProfiledColumn
@@ -25,6 +25,7 @@ from services.training.domain.job import (
 )
 from services.training.domain.model import Model
 from services.training.domain.schedule import HIGHEST_PRIORITY
+from services.training.domain.transforms import FeatureTransform
 from services.training.domain.weighting import EVEN, Weighting
 
 # Whole numbers of at most this many values are classes, unless the caller says otherwise.
@@ -56,6 +57,7 @@ class JobRequest:
     tenant: str = DEFAULT_TENANT
     weighting: Weighting = EVEN
     excluded_columns: tuple[str, ...] = ()
+    transforms: tuple[FeatureTransform, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,9 @@ def asked_spec(tx: Transaction, request: JobRequest, device: Device) -> tuple[Jo
     if target:
         _check_target(target, task)
     check_columns(content, request.target, request.weighting.column, request.excluded_columns)
+    check_transforms(
+        content, (request.target, request.weighting.column, *request.excluded_columns), request.transforms
+    )
     check_start_columns(start, request.excluded_columns)
     _check_task(task, asked)
     check_classes(request.weighting, task, target)
@@ -175,6 +180,7 @@ def asked_spec(tx: Transaction, request: JobRequest, device: Device) -> tuple[Jo
         time_limit=request.time_limit,
         weighting=request.weighting,
         excluded_columns=request.excluded_columns,
+        transforms=request.transforms,
     )
     return spec, content.row_count
 

@@ -26,8 +26,10 @@ from services.training.compute.sample_writer import PART_NAMES, Room, SampleWrit
 from services.training.compute.splits import TRAIN, Parts, split, tally
 from services.training.compute.table import Column, Columns, Table, row_count, take
 from services.training.compute.targets import ClassTarget, NoTarget, Target, ValueTarget
+from services.training.compute.transforms import fit_transforms
 from services.training.compute.weights import Weighing, class_weights, without_weightless
 from services.training.domain.hyperparameters import Hyperparameters
+from services.training.domain.transforms import FeatureTransform
 
 Task = Literal["classification", "regression", "clustering"]
 
@@ -42,6 +44,7 @@ class Problem:
     has it. Empty where all count alike.
     class_weights: see `weights`; in training, and in what is compared on validation rows meanwhile.
     excluded_columns: are no features, and not read.
+    transforms: columns made of others, which are features too.
     """
 
     task: Task
@@ -53,6 +56,7 @@ class Problem:
     weight_column: str = ""
     class_weights: tuple[tuple[str, float], ...] | Literal["balanced"] = ()
     excluded_columns: tuple[str, ...] = ()
+    transforms: tuple[FeatureTransform, ...] = ()
 
     def features(self, names: Sequence[str]) -> list[str]:
         """Those of a table's columns that are features, in their order."""
@@ -123,7 +127,13 @@ class Preparation:
             # Its mean and scale may know nothing of the rows that were cut off.
             target = ValueTarget.fit(self.problem.target, self._training_target(parts))
         features = self.problem.features(self.train.names)
-        preprocessor = Preprocessor.fit(self._training_blocks(features, parts), features)
+        transforms = fit_transforms(
+            self.problem.transforms,
+            int(tally(parts, 3)[TRAIN]),
+            lambda names: self._training_blocks(names, parts),
+            self.train.names,
+        )
+        preprocessor = Preprocessor.fit(self._training_blocks(features, parts), features, transforms)
         return self._prepared(preprocessor, target, parts)
 
     def _prepared(self, preprocessor: Preprocessor, target: Target, parts: Parts) -> Prepared:
@@ -196,7 +206,7 @@ class Preparation:
         how = self.room, as_packed, sparse, self._weighing(parts)
         writing = SampleWriter(preprocessor, target, counts, *how)
         gathering = Gathering(preprocessor, target, counts)
-        names = [*preprocessor.names, *filter(None, (self.problem.target, self.problem.weight_column))]
+        names = [*preprocessor.reads, *filter(None, (self.problem.target, self.problem.weight_column))]
         for block, of in self._every_block(preprocessor, names, parts):
             writing.add(block, of)
             gathering.add(block, of)

@@ -27,6 +27,7 @@ from services.training.compute.columns import (
 )
 from services.training.compute.errors import ComputeError
 from services.training.compute.table import Categories, Columns, row_count
+from services.training.compute.transforms import Transform, with_made
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
 Positions: TypeAlias = npt.NDArray[np.intp]
@@ -69,18 +70,23 @@ class Preprocessor:
     """What was learned of each column that is used, in the order of its outputs; see `columns`.
 
     warnings: a sentence for each column that was left out or has no effect.
+    transforms: make some of the columns out of those of a table.
     """
 
     columns: tuple[NumericColumn | CategoryColumn, ...]
     warnings: tuple[str, ...]
+    transforms: tuple[Transform, ...] = ()
 
     @classmethod
-    def fit(cls, blocks: Iterable[Columns], features: Sequence[str]) -> Preprocessor:
-        """Learns from blocks of the training rows, reading them once.
+    def fit(
+        cls, blocks: Iterable[Columns], features: Sequence[str], transforms: Sequence[Transform] = ()
+    ) -> Preprocessor:
+        """Learns from blocks of the training rows, reading them once; of the features, and what is made.
 
         Raises ComputeError when no column is left to learn from.
         """
-        fits = _learn(blocks, features) if features else {}
+        names = [*features, *(name for one in transforms for name in one.asked.names)]
+        fits = _learn((with_made(block, transforms) for block in blocks), names) if names else {}
         columns, warnings = [], []
         for name, fit in fits.items():
             try:
@@ -94,11 +100,20 @@ class Preprocessor:
         warnings += [
             f"column {name!r} is constant in the training rows; it has no effect" for name in constant
         ]
-        return cls(tuple(columns), tuple(warnings))
+        return cls(tuple(columns), tuple(warnings), tuple(transforms))
+
+    @cached_property
+    def reads(self) -> dict[str, bool]:
+        """Column of a table that is read → whether it holds text."""
+        made = {name for one in self.transforms for name in one.asked.names}
+        found = {c.name: isinstance(c, CategoryColumn) for c in self.columns if c.name not in made}
+        for one in self.transforms:
+            found.update(dict.fromkeys(one.asked.columns, one.reads_text))
+        return found
 
     @property
     def names(self) -> list[str]:
-        """Of the columns that are used."""
+        """Of the columns that are used, those made of others included."""
         return [column.name for column in self.columns]
 
     @cached_property
@@ -122,6 +137,7 @@ class Preprocessor:
     def pack(self, block: Columns) -> Matrix:
         """(n, columns). Raises as `transform`."""
         self.check(block)
+        block = with_made(block, self.transforms) if self.transforms else block
         out = np.empty((row_count(block), len(self.columns)), np.float32)
         for position, column in enumerate(self.columns):
             out[:, position] = column.pack(block[column.name])
@@ -138,9 +154,9 @@ class Preprocessor:
     def check(self, names: Iterable[str]) -> None:
         """Raises ComputeError naming a column that is not among `names`."""
         there = set(names)
-        for column in self.columns:
-            if column.name not in there:
-                raise ComputeError(column.name, "the column is missing")
+        for name in self.reads:
+            if name not in there:
+                raise ComputeError(name, "the column is missing")
 
     def arrays(self) -> dict[str, npt.NDArray[np.float64]]:
         """The learned numbers; one entry per column, 0 where the column is not numeric."""
@@ -152,7 +168,11 @@ class Preprocessor:
 
     def metadata(self) -> dict[str, Any]:
         """The rest, fit for JSON."""
-        return {"columns": [column.metadata() for column in self.columns], "warnings": list(self.warnings)}
+        return {
+            "columns": [column.metadata() for column in self.columns],
+            "warnings": list(self.warnings),
+            "transforms": [one.metadata() for one in self.transforms],
+        }
 
     @classmethod
     def restore(
@@ -162,7 +182,9 @@ class Preprocessor:
         means, inverse_scales = arrays["means"].tolist(), arrays["inverse_scales"].tolist()
         triples = zip(metadata["columns"], means, inverse_scales, strict=True)
         columns = tuple(restore_column(*triple) for triple in triples)
-        return cls(columns, tuple(metadata["warnings"]))
+        # Models of earlier releases have none.
+        made = tuple(Transform.restore(one) for one in metadata.get("transforms", ()))
+        return cls(columns, tuple(metadata["warnings"]), made)
 
 
 def _learn(blocks: Iterable[Columns], features: Sequence[str]) -> dict[str, NumericFit | CategoryFit]:

@@ -93,7 +93,7 @@ def fit(  # noqa: PLR0917 (one table of each part, in the order of their names)
     whole, others = as_table(train), (as_table(validation), as_table(test))
     _check(problem, whole, *others)
     if start:
-        check_start(start, problem.hyperparameters, problem.task, problem.target)
+        check_start(start, problem.hyperparameters, problem.task, problem.target, problem.transforms)
     attended, room = Offering(loop), Room(memory_budget, workspace)
     try:
         prepared = Preparation.of(problem, (whole, *others), attended, room)(start)

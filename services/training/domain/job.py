@@ -11,6 +11,7 @@ from typing import Any
 from services.training.domain.checkpoint import Checkpoint, worth_keeping
 from services.training.domain.dataset import DEFAULT_TENANT, ColumnType
 from services.training.domain.hyperparameters import Hyperparameters
+from services.training.domain.transforms import FeatureTransform
 from services.training.domain.weighting import EVEN, Weighting
 
 # An attempt whose process is lost is followed by another, until this many in a row came no further.
@@ -116,7 +117,7 @@ class JobSpec:
 
     target: empty for clustering; target_type then is that of the numbers of clusters.
     time_limit: seconds that all attempts together may run; 0 for no limit.
-    excluded_columns: are no features.
+    excluded_columns, transforms: columns that are no features, and those that are made of others.
     """
 
     train: Source
@@ -135,6 +136,7 @@ class JobSpec:
     time_limit: float = 0.0
     weighting: Weighting = EVEN
     excluded_columns: tuple[str, ...] = ()
+    transforms: tuple[FeatureTransform, ...] = ()
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -26,6 +26,7 @@ from services.training.domain.job import (
     Task,
 )
 from services.training.domain.schedule import Place
+from services.training.domain.transforms import DEFAULT_BINS, FeatureTransform, TransformKind
 from services.training.domain.weighting import ClassWeight, Weighting
 from services.training.rpc.mapping import TASK_NUMBERS, timestamp
 
@@ -33,6 +34,7 @@ _TASKS = {number: task for task, number in TASK_NUMBERS.items()}
 _DEVICES = {job_pb2.CPU: Device.CPU, job_pb2.GPU: Device.GPU}
 _CLASS_WEIGHTS = {job_pb2.BALANCED: ClassWeight.BALANCED}
 _CLASS_WEIGHT_NUMBERS = {None: job_pb2.CLASS_WEIGHT_UNSPECIFIED, ClassWeight.BALANCED: job_pb2.BALANCED}
+_TRANSFORMS = {job_pb2.FeatureTransform.Kind.Value(kind): kind for kind in TransformKind}
 _DEVICE_NUMBERS = {device: number for number, device in _DEVICES.items()}
 _ALGORITHMS: dict[str, Any] = {
     name: getattr(algorithm_pb2, kind.__name__) for name, kind in ALGORITHMS.items()
@@ -66,6 +68,7 @@ def job_request(message: job_service_pb2.CreateJobRequest, tenant: str) -> JobRe
         time_limit=message.time_limit_seconds,
         weighting=_weighting(message),
         excluded_columns=tuple(message.excluded_columns),
+        transforms=tuple(_transform(place, one) for place, one in enumerate(message.transforms)),
         tenant=tenant,
         **given,
     )
@@ -83,6 +86,20 @@ def _weighting(message: job_service_pb2.CreateJobRequest) -> Weighting:
         raise invalid_fields({"class_weight": f"{number} is no way to weigh classes"})
     pairs = tuple(sorted(message.class_weights.items()))
     return Weighting(message.weight_column, _CLASS_WEIGHTS.get(number), pairs)
+
+
+def _transform(place: int, message: job_pb2.FeatureTransform) -> FeatureTransform:
+    if message.kind not in _TRANSFORMS:
+        raise invalid_fields({f"transforms[{place}].kind": f"has to be one of {', '.join(TransformKind)}"})
+    kind = _TRANSFORMS[message.kind]
+    bins = message.bins or (DEFAULT_BINS if kind is TransformKind.BINS else 0)
+    return FeatureTransform(kind, tuple(message.columns), bins)
+
+
+def transform(item: FeatureTransform) -> job_pb2.FeatureTransform:
+    """A transform on the wire."""
+    kind = job_pb2.FeatureTransform.Kind.Value(item.kind)
+    return job_pb2.FeatureTransform(kind=kind, columns=item.columns, bins=item.bins)
 
 
 def _task(number: job_pb2.Task.ValueType) -> Task | None:
@@ -151,6 +168,7 @@ def job(item: Job, place: Place | None = None) -> job_pb2.Job:
         time_limit_seconds=spec.time_limit,
         **_weights(spec.weighting),
         excluded_columns=spec.excluded_columns,
+        transforms=[transform(one) for one in spec.transforms],
         target=spec.target,
         task=TASK_NUMBERS[spec.task],
         seed=spec.seed,

@@ -46,6 +46,7 @@ def test_options_of_create_arrive(api: FakeApi, run: Run) -> None:
     options += ["--warm-start", "m", "--dataset-version", "4", "--name", "n", "--test-dataset", "w"]
     options += ["--weight-column", "w", "--class-weight", "balanced", "--class-weights", "a=b=2.5,c=1"]
     options += ["--exclude", "z", "--exclude", "a,b"]
+    options += ["--transform", "ratio=debt,income", "--transform", "bins=age:4", "--transform", "log=a:b"]
     result = run("jobs", "create", "d", "--target", "t", *options)
     assert result.exit_code == 0, result.output
     (request,) = api.calls["CreateJob"]
@@ -55,6 +56,12 @@ def test_options_of_create_arrive(api: FakeApi, run: Run) -> None:
     assert (request.weight_column, request.class_weight) == ("w", job_pb2.BALANCED)
     assert dict(request.class_weights) == {"a=b": 2.5, "c": 1.0}
     assert list(request.excluded_columns) == ["z", "a,b"]
+    kinds = job_pb2.FeatureTransform
+    assert list(request.transforms) == [
+        kinds(kind=kinds.RATIO, columns=["debt", "income"]),
+        kinds(kind=kinds.BINS, columns=["age"], bins=4),
+        kinds(kind=kinds.LOG, columns=["a:b"]),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -65,6 +72,7 @@ def test_options_of_create_arrive(api: FakeApi, run: Run) -> None:
         ("--max-attempts", "0"),
         ("--class-weight", "even"),
         ("--class-weights", "a=2,b"),
+        ("--transform", "square=x"),
     ],
 )
 def test_options_that_are_wrong(api: FakeApi, run: Run, wrong: tuple[str, str]) -> None:
@@ -129,10 +137,12 @@ def test_get_says_how_a_job_runs(api: FakeApi, run: Run) -> None:
             max_attempts=3,
             time_limit_seconds=600,
             excluded_columns=["z", "a"],
+            transforms=[{"kind": "BINS", "columns": ["x"], "bins": 4}],
         )
     )
     shown = facts(run("jobs", "get", JOB_ID))
     assert shown["dataset"] == "d version 4, target t"
+    assert shown["made"] == "bins=x:4"
     assert shown["left out"] == "'z', 'a'"
     assert shown["began with"] == "the weights of m"
     assert shown["runs"] == "on gpu, priority 5, 3 attempts, at most 600 s"

@@ -12,6 +12,7 @@ from services.training.adapters.store_sql import SqlStore
 from services.training.application.create_job import CreateJob, JobRequest
 from services.training.domain.dataset import ColumnType
 from services.training.domain.job import Device, Job
+from services.training.domain.transforms import FeatureTransform, TransformKind
 from services.training.domain.weighting import Weighting
 from tests.unit.training.samples import NOW, column, content, dataset, model
 
@@ -80,3 +81,62 @@ def test_a_model_to_begin_with_may_not_read_what_is_excluded(create: CreateJob) 
     found = problems(create, warm_start_model_id="model-1", excluded_columns=("x",))
     assert "reads 'x', which excluded_columns leaves out" in found["warm_start_model_id"]
     assert create(replace(GOOD, warm_start_model_id="model-1", excluded_columns=("y",))).job_id
+
+
+def made(kind: str, *columns: str, bins: int = 0) -> FeatureTransform:
+    return FeatureTransform(TransformKind(kind), columns, bins)
+
+
+def test_transforms_are_kept_with_the_job(create: CreateJob, store: SqlStore) -> None:
+    transforms = (
+        made("LOG", "x"),
+        made("BINS", "w", bins=2),
+        made("RATIO", "x", "w"),
+        made("DIFFERENCE", "time", "time"),
+        made("DATE_PARTS", "time"),
+        made("FREQUENCY", "y"),
+    )
+    job = create(replace(GOOD, transforms=transforms))
+    assert job.spec.transforms == transforms
+    assert stored(store, job.job_id) == job
+
+
+@pytest.mark.parametrize(
+    ("transform", "field", "words"),
+    [
+        (made("LOG", "y"), ".columns[0]", "LOG is of INTEGER or FLOAT, and 'y' is TEXT"),
+        (made("LOG", "flag"), ".columns[0]", "'flag' is BOOLEAN"),
+        (made("LOG", "z"), ".columns[0]", "'z' is not a column"),
+        (made("FREQUENCY", "kind"), ".columns[0]", "no feature"),
+        (made("RATIO", "x", "time"), ".columns[1]", "'time' is TIMESTAMP"),
+        (made("DIFFERENCE", "x", "time"), ".columns[1]", "'time' is TIMESTAMP, and 'x' FLOAT"),
+        (made("DATE_PARTS", "x"), ".columns[0]", "'x' is FLOAT"),
+        (made("FREQUENCY", "x"), ".columns[0]", "'x' is FLOAT"),
+        (made("RATIO", "x"), ".columns", "two columns, got 1"),
+        (made("LOG", "x", "w"), ".columns", "one column, got 2"),
+        (made("LOG", "x", bins=3), ".bins", "for BINS only"),
+        (made("BINS", "x", bins=1), ".bins", "in [2, 64], got 1"),
+        (made("LOG", "w"), "", "makes 'log(w)', which is made already"),
+    ],
+)
+def test_what_is_wrong_with_a_transform_is_named(
+    create: CreateJob, transform: FeatureTransform, field: str, words: str
+) -> None:
+    found = problems(create, transforms=(made("LOG", "w"), transform))
+    assert list(found) == [f"transforms[1]{field}"]
+    assert words in found[f"transforms[1]{field}"]
+
+
+def test_names_that_columns_have_are_not_made(create: CreateJob, store: SqlStore) -> None:
+    with store.write() as tx:
+        tx.datasets.put(dataset("log", content("l1", column("x"), column("log(x)"), column("kind", TEXT))))
+    found = problems(create, dataset_id="log", transforms=(made("LOG", "x"),))
+    assert "a column of the dataset" in found["transforms[0]"]
+
+
+def test_nothing_is_made_of_what_is_excluded_or_weighs(create: CreateJob) -> None:
+    asked = {"transforms": (made("LOG", "x"), made("LOG", "w"))}
+    found = problems(create, excluded_columns=("x",), weighting=Weighting("w"), **asked)
+    assert list(found) == ["transforms[0].columns[0]", "transforms[1].columns[0]"]
+    many = tuple(made("LOG", "x") for _ in range(65))
+    assert list(problems(create, transforms=many)) == ["transforms"]

@@ -22,6 +22,7 @@ from services.training.domain.dataset import ColumnType, Content, Reading
 from services.training.domain.hyperparameters import KMeans, Linear, Logistic, Mlp
 from services.training.domain.job import JobSpec, Source, Task
 from services.training.domain.model import ExportFormat
+from services.training.domain.transforms import FeatureTransform, TransformKind
 from services.training.domain.weighting import ClassWeight, Weighting
 from services.training.rpc import mapping
 from tests.unit.compute.exported import run
@@ -122,6 +123,22 @@ def test_an_excluded_column_is_not_read(
     assert learned.test_metrics["accuracy"] < 0.8
     [answer] = said(learner, artifacts, learned, asked, [{"x": 0}])
     assert answer["value"] in {"a", "b"}
+
+
+def test_what_is_made_of_times_is_made_of_rows_too(
+    learner: ComputeLearner, artifacts: DiskArtifacts, tmp_path: Path
+) -> None:
+    """A caller writes a time as the file did, and nothing of what is made of it."""
+    days = [f"2026-0{1 + n % 2}-{1 + n % 28:02}T0{n % 7}:30:00Z,{'ab'[n % 2]}" for n in range(420)]
+    asked = spec(stored(artifacts, tmp_path, "\n".join(["time,kind", *days])), "kind")
+    made = FeatureTransform(TransformKind.DATE_PARTS, ("time",))
+    asked = replace(asked, transforms=(made,))
+    learned = learner.fit(asked, NullLoop())
+    assert [one.name for one in learned.features] == ["time"]
+    answers = said(
+        learner, artifacts, learned, asked, [{"time": "2026-01-05T04:00:00Z"}, {"time": "2026-02-20"}]
+    )
+    assert [answer["value"] for answer in answers] == ["a", "b"]
 
 
 def test_what_is_doubtful_of_the_data_is_told_and_kept(

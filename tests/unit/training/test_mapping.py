@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
+from google.protobuf.json_format import ParseDict
 from google.rpc import error_details_pb2
 from mlapi.training.v1 import job_pb2, job_service_pb2, model_service_pb2
 
@@ -29,6 +30,7 @@ from services.training.domain.hyperparameters import (
 )
 from services.training.domain.job import Device, JobError, JobState, Source, Task, Usage
 from services.training.domain.schedule import Place
+from services.training.domain.transforms import FeatureTransform, TransformKind
 from services.training.domain.weighting import ClassWeight, Weighting
 from services.training.rpc import mapping
 from services.training.rpc import mapping_jobs as jobs
@@ -78,6 +80,11 @@ def test_a_request_with_everything() -> None:
         class_weight=job_pb2.BALANCED,
         class_weights={"b": 2, "a": 0.5},
         excluded_columns=["z", "größe 2"],
+        transforms=[
+            {"kind": "BINS", "columns": ["x"]},
+            {"kind": "BINS", "columns": ["y"], "bins": 4},
+            {"kind": "RATIO", "columns": ["größe 2", "x"]},
+        ],
     )
     asked = JobRequest(
         "table",
@@ -99,6 +106,11 @@ def test_a_request_with_everything() -> None:
         tenant="lab",
         weighting=Weighting("w", ClassWeight.BALANCED, (("a", 0.5), ("b", 2.0))),
         excluded_columns=("z", "größe 2"),
+        transforms=(
+            FeatureTransform(TransformKind.BINS, ("x",), 10),
+            FeatureTransform(TransformKind.BINS, ("y",), 4),
+            FeatureTransform(TransformKind.RATIO, ("größe 2", "x")),
+        ),
     )
     assert jobs.job_request(message, "lab") == asked
     assert jobs.job_request(job_service_pb2.CreateJobRequest(), "default") == JobRequest("", "")
@@ -116,6 +128,10 @@ def test_numbers_that_are_no_enum_value_are_refused_by_name() -> None:
     with pytest.raises(InvalidArgument) as weight:
         jobs.job_request(job_service_pb2.CreateJobRequest(class_weight=99), "lab")  # type: ignore[arg-type]
     assert weight.value.violations[0].field == "class_weight"
+    transforms = [{"kind": "LOG", "columns": ["x"]}, {"columns": ["x"]}]
+    with pytest.raises(InvalidArgument) as made:
+        jobs.job_request(ParseDict({"transforms": transforms}, job_service_pb2.CreateJobRequest()), "lab")
+    assert made.value.violations[0].field == "transforms[1].kind"
     with pytest.raises(InvalidArgument) as state:
         jobs.job_state(99)  # type: ignore[arg-type]
     assert state.value.violations[0].field == "state"
@@ -134,13 +150,18 @@ def test_a_job_on_the_wire() -> None:
     for absent in ("start_time", "end_time", "error"):
         assert not waiting.HasField(absent)
     assert (waiting.weight_column, waiting.class_weight, dict(waiting.class_weights)) == ("", 0, {})
-    weighed = spec(weighting=Weighting("w", ClassWeight.BALANCED, (("a", 2.0),)), excluded_columns=("z", "a"))
+    weighed = spec(
+        weighting=Weighting("w", ClassWeight.BALANCED, (("a", 2.0),)),
+        excluded_columns=("z", "a"),
+        transforms=(FeatureTransform(TransformKind.LOG, ("x",)),),
+    )
     shown = json_format.MessageToDict(
         jobs.job(replace(job(), spec=weighed)), preserving_proto_field_name=True
     )
     assert (shown["weight_column"], shown["class_weight"]) == ("w", "BALANCED")
     assert shown["class_weights"] == {"a": 2.0}
     assert shown["excluded_columns"] == ["z", "a"]
+    assert shown["transforms"] == [{"kind": "LOG", "columns": ["x"]}]
     whole = replace(
         job(state=JobState.SUCCEEDED, progress=1, attempt=2, model_id="m", validation_metrics={"f1": 0.5}),
         spec=spec(validation=Source("v", "b2"), test=Source("t", "c3"), hyperparameters=Logistic()),

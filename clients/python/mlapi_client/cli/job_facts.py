@@ -63,6 +63,7 @@ def _made_of(job: job_pb2.Job) -> dict[str, str]:
         "settings": "  ".join(f"{name}={json.dumps(_round(value))}" for name, value in chosen.items()),
         "weights": _weights(job),
         "left out": ", ".join(repr(name) for name in job.excluded_columns),
+        "made": "  ".join(_transform(one) for one in job.transforms),
         "began with": f"the weights of {job.warm_start_model_id}" if job.warm_start_model_id else "",
         "runs": _runs(job),
     }
@@ -106,6 +107,11 @@ def _weights(job: job_pb2.Job) -> str:
         f"classes {classes}" if classes else "",
     )
     return ", ".join(part for part in parts if part)
+
+
+def _transform(made: job_pb2.FeatureTransform) -> str:
+    kind = job_pb2.FeatureTransform.Kind.Name(made.kind).lower()
+    return f"{kind}={','.join(made.columns)}{f':{made.bins}' if made.bins else ''}"
 
 
 def _runs(job: job_pb2.Job) -> str:

@@ -34,6 +34,27 @@ def _pairs(_context: click.Context, parameter: click.Parameter, text: str | None
     return found
 
 
+def _transforms(
+    _context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    return [_transform(text, parameter) for text in given]
+
+
+def _transform(text: str, option: click.Parameter) -> dict[str, Any]:
+    """`KIND=COLUMN`, `KIND=COLUMN,COLUMN` or `bins=COLUMN:BINS`."""
+    kind, equals, rest = text.partition("=")
+    known = job_pb2.FeatureTransform.Kind.keys()[1:]
+    if not equals or kind.upper() not in known:
+        names = ", ".join(one.lower() for one in known)
+        message = f"{text!r} has to be written KIND=COLUMN,…, where KIND is one of {names}"
+        raise click.BadParameter(message, param=option)
+    found: dict[str, Any] = {"kind": kind.upper()}
+    column, colon, number = rest.rpartition(":")
+    if found["kind"] == "BINS" and colon and number.isdigit():
+        found["bins"], rest = int(number), column
+    return {**found, "columns": rest.split(",")}
+
+
 @click.group("jobs")
 def command() -> None:
     """Training jobs."""
@@ -134,6 +155,15 @@ def command() -> None:
     multiple=True,
     metavar="COLUMN",
     help="A column that is to be no feature; as often as needed.",
+)
+@click.option(
+    "--transform",
+    "transforms",
+    multiple=True,
+    callback=_transforms,
+    metavar="KIND=COLUMN,…",
+    help="A column made of others: log=income, bins=age:10, ratio=debt,income, difference=…, date_parts=…,"
+    " frequency=…; as often as needed.",
 )
 @click.option("--watch", "watched", is_flag=True, help="Watch it until it ends.")
 @json_option

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from services.training.compute.columns import CategoryColumn, categories_of, numbers_of
+from services.training.compute.columns import categories_of, numbers_of
 from services.training.compute.preprocessing import Preprocessor
 from services.training.compute.splits import Parts
 from services.training.compute.table import Categories, Column, Columns, FloatArray, IntArray, row_count, take
@@ -42,7 +42,7 @@ class Gathering:
 
     def __init__(self, preprocessor: Preprocessor, target: Target, counts: Sequence[int]) -> None:
         """counts: rows of each part."""
-        self._preprocessor, self._target, self._counts = preprocessor, target, counts
+        self._reads, self._target, self._counts = preprocessor.reads, target, counts
         bits = max(0, (sum(counts) - 1) // MOST_HASHED).bit_length()
         self._mask = np.uint64(2**bits - 1)
         self._seen = [0, 0, 0]
@@ -61,7 +61,7 @@ class Gathering:
             chosen = rows[self._chosen(part, len(rows))]
             if len(chosen):
                 found = take(block, chosen)
-                self._samples[part].append({name: found[name] for name in self._preprocessor.names})
+                self._samples[part].append({name: found[name] for name in self._reads})
                 self._targets[part].append(self._target.of(found) if self._target.name else np.empty(0))
 
     def finish(self) -> tuple[Part, Part, Part]:
@@ -72,10 +72,7 @@ class Gathering:
     def _part(self, number: int) -> Part:
         pieces = self._samples[number]
         sample = {
-            column.name: _joined(
-                [piece[column.name] for piece in pieces], column.name, isinstance(column, CategoryColumn)
-            )
-            for column in self._preprocessor.columns
+            name: _joined([piece[name] for piece in pieces], name, text) for name, text in self._reads.items()
         }
         targets = np.concatenate(self._targets[number] or [np.empty(0)])
         hashes = np.concatenate(self._hashes[number] or [np.empty(0, np.uint64)])
@@ -93,10 +90,8 @@ class Gathering:
     def _hashed(self, block: Columns) -> Hashes:
         """(m,): equal for rows with the same values in every column."""
         found = np.full(row_count(block), _MIX)
-        for column in self._preprocessor.columns:
-            values = block[column.name]
-            categorical = isinstance(column, CategoryColumn)
-            bits = _text_bits(column.name, values) if categorical else _number_bits(column.name, values)
+        for name, text in self._reads.items():
+            bits = _text_bits(name, block[name]) if text else _number_bits(name, block[name])
             found ^= bits
             found *= _MIX
             found ^= found >> _SHIFT

@@ -87,6 +87,8 @@ def _told_by_others(
     # XGBoost takes long to import, and few jobs have a suspect.
     from services.training.compute.estimators.registry import estimator  # noqa: PLC0415
 
+    made = [one.asked for one in preprocessor.transforms if without.intersection(one.asked.columns)]
+    without = without.union(*(one.names for one in made))
     hidden = [place for place, name in enumerate(preprocessor.names) if name in without]
     rows = [preprocessor.pack(part.sample) for part in (train, validation)]
     for packed in rows:

@@ -17,7 +17,6 @@ import onnx
 from onnx import helper
 
 from services.training.compute.calibration import LEAST
-from services.training.compute.columns import CategoryColumn
 from services.training.compute.errors import ComputeError
 from services.training.compute.export.graph import Graph
 from services.training.compute.export.rows import packed_rows
@@ -54,8 +53,8 @@ def onnx_file(model: TrainedModel, labels: npt.NDArray[np.generic] | None = None
 def input_names(model: TrainedModel) -> Mapping[str, str]:
     """Column → input: the same, but with "_" appended where that is an output's name, or empty."""
     taken, found = {*OUTPUTS, ""}, {}
-    columns = set(model.preprocessor.names)
-    for column in model.preprocessor.names:
+    columns = model.preprocessor.reads
+    for column in columns:
         name = column
         while name in taken or (name != column and name in columns):
             name += "_"
@@ -67,8 +66,8 @@ def input_names(model: TrainedModel) -> Mapping[str, str]:
 def _inputs(model: TrainedModel, names: Mapping[str, str]) -> list[onnx.ValueInfoProto]:
     kinds = {True: onnx.TensorProto.STRING, False: onnx.TensorProto.DOUBLE}
     return [
-        helper.make_tensor_value_info(names[c.name], kinds[isinstance(c, CategoryColumn)], ["rows", 1])
-        for c in model.preprocessor.columns
+        helper.make_tensor_value_info(names[column], kinds[text], ["rows", 1])
+        for column, text in model.preprocessor.reads.items()
     ]
 
 

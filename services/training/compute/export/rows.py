@@ -9,7 +9,9 @@ import numpy as np
 
 from services.training.compute.columns import FARTHEST, CategoryColumn, NumericColumn
 from services.training.compute.export.graph import Graph
+from services.training.compute.export.transforms import made_columns
 from services.training.compute.preprocessing import Expansion, Preprocessor
+from services.training.compute.table import Categories
 
 
 @dataclass(frozen=True)
@@ -67,15 +69,19 @@ class PackedRows:
 def packed_rows(graph: Graph, preprocessor: Preprocessor, inputs: Mapping[str, str]) -> PackedRows:
     """inputs: column → its tensor, (n, 1), float64 or text; what is missing is NaN or empty."""
     columns = preprocessor.columns
+    made = made_columns(graph, preprocessor.transforms, inputs)
+    numbers_of = {**inputs, **made.numbers}
     numeric = [column for column in columns if isinstance(column, NumericColumn)]
     slots = {
-        position: _slot(graph, inputs[column.name], column)
+        position: _made_slot(graph, *made.codes[column.name], column)
+        if column.name in made.codes
+        else _slot(graph, inputs[column.name], column)
         for position, column in enumerate(columns)
         if isinstance(column, CategoryColumn)
     }
     if not numeric:
         return PackedRows(preprocessor, None, None, slots)
-    values = graph.side_by_side([inputs[column.name] for column in numeric])
+    values = graph.side_by_side([numbers_of[column.name] for column in numeric])
     known = graph.add("Less", graph.add("Abs", values), graph.constant(np.inf, np.float64))
     numbers = _standardised(graph, values, known, numeric)
     return PackedRows(preprocessor, numbers, graph.add("Not", known), slots)
@@ -105,6 +111,13 @@ def _slot(graph: Graph, values: str, column: CategoryColumn) -> str:
         values_int64s=list(slots.values()),
         default_int64=len(column.kept) if column.other else -1,
     )
+
+
+def _made_slot(graph: Graph, codes: str, count: int, column: CategoryColumn) -> str:
+    """See CategoryColumn; of a column whose texts are the numbers of their places, `count` where missing."""
+    values = Categories(np.append(np.arange(count), -1).astype(np.int32), tuple(map(str, range(count))))
+    table = column.pack(values)
+    return graph.add("Gather", graph.constant(table, np.int64), codes, axis=0)
 
 
 def _places(expansion: Expansion) -> np.ndarray:
