@@ -218,6 +218,11 @@ def _version(tx: Transaction, dataset_id: str, number: int) -> tuple[Source, Con
     return _source(dataset_id, dataset.version, dataset.content), dataset.content
 
 
+def content_of(tx: Transaction, source: Source) -> Content:
+    """What a job of that source trains on; raises NotFound."""
+    return _version(tx, source.dataset_id, source.version)[1]
+
+
 def _source(dataset_id: str, version: int, content: Content) -> Source:
     return Source(dataset_id, content.sha256, version, content.content_id)
 

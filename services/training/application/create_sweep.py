@@ -5,16 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.chassis.clock import Clock, new_id
 from services.chassis.errors import InvalidArgument, NotFound, invalid_fields
 from services.training.application import idempotency
-from services.training.application.create_job import JobRequest, asked_spec, check_numbers, device_for
+from services.training.application.create_job import (
+    JobRequest,
+    asked_spec,
+    check_numbers,
+    content_of,
+    device_for,
+)
 from services.training.application.datasets import check_display_name
 from services.training.application.ports import Store, Transaction
+from services.training.application.trial_values import trial_problems
+from services.training.domain.dataset import Content
 from services.training.domain.job import Device, JobSpec
+from services.training.domain.job_values import searched_values, typed_values
 from services.training.domain.search_space import SearchSpace
 from services.training.domain.space_problems import space_problems
 from services.training.domain.sweep import (
@@ -99,7 +108,7 @@ class CreateSweep:
         if space.several and base.warm_start_model_id:
             problem = "has to be empty where algorithms are searched: a model is of one"
             raise invalid_fields({"job.warm_start_model_id": problem})
-        proposals, rejections = _sorted_out(request, space, base)
+        proposals, rejections = _sorted_out(request, space, base, content_of(tx, base.train))
         now = self.clock()
         return Sweep(
             sweep_id=sweep_id,
@@ -166,16 +175,16 @@ def _check_judged(base: JobSpec) -> None:
 
 
 def _sorted_out(
-    request: SweepRequest, space: SearchSpace, base: JobSpec
+    request: SweepRequest, space: SearchSpace, base: JobSpec, content: Content
 ) -> tuple[tuple[Proposal, ...], tuple[Rejection, ...]]:
     """The proposals that can be tried, and why others cannot; raises InvalidArgument unless that is fine."""
     good: list[Proposal] = []
     rejections: list[Rejection] = []
     problems: dict[str, str] = {}
     for index, proposal in enumerate(request.proposals):
-        found = _problems(proposal, space, base)
+        found = _problems(proposal, space, base, content)
         if not found:
-            good.append(proposal)
+            good.append(replace(proposal, values=typed_values(proposal.values)))
             continue
         problems |= {f"proposals[{index}].{name}": text for name, text in found.items()}
         reason = "; ".join(f"{name}: {text}" for name, text in found.items())
@@ -188,7 +197,7 @@ def _sorted_out(
     return tuple(good), tuple(rejections)
 
 
-def _problems(proposal: Proposal, space: SearchSpace, base: JobSpec) -> dict[str, str]:
+def _problems(proposal: Proposal, space: SearchSpace, base: JobSpec, content: Content) -> dict[str, str]:
     if len(proposal.source) > LONGEST_SOURCE:
         return {"source": f"has to be at most {LONGEST_SOURCE} characters"}
     if not proposal.values:
@@ -201,7 +210,8 @@ def _problems(proposal: Proposal, space: SearchSpace, base: JobSpec) -> dict[str
         return {
             "values.algorithm": f"{params.name} does {' and '.join(params.tasks)}, and this is {base.task}"
         }
-    return {}
+    found = trial_problems(base, typed_values(proposal.values), content)
+    return {f"values.{name}": text for name, text in found.items()}
 
 
 def _learned(
@@ -219,9 +229,10 @@ def _learned(
         for trial in earlier.leaderboard:
             loss = earlier.loss(trial)
             if math.isfinite(loss):
-                params = earlier.spec_of(trial.values).hyperparameters
+                spec = earlier.spec_of(trial.values)
+                params = spec.hyperparameters
                 if space.several or params.name == base.hyperparameters.name:
-                    learned.append(Measured(space.located(params), loss))
+                    learned.append(Measured(space.located(params, searched_values(spec)), loss))
     return tuple(one for one in learned if one.values)
 
 

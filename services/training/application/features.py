@@ -38,15 +38,17 @@ def check_columns(content: Content, target: str, weights: str, excluded: Sequenc
     raise invalid_fields({field: f"{named} {only}; there is nothing to learn from"})
 
 
-def excluded_problems(content: Content, target: str, weights: str, excluded: Sequence[str]) -> dict[str, str]:
-    """Field → what is wrong with leaving out these columns; empty when all is well."""
+def excluded_problems(
+    content: Content, target: str, weights: str, excluded: Sequence[str], beside: Sequence[str] = ()
+) -> dict[str, str]:
+    """Field → what is wrong with leaving out these columns, and some beside; empty when all is well."""
     problems: dict[str, str] = {}
     for place, name in enumerate(excluded):
         if problem := _excluded_problem(content, target, weights, name):
             problems[f"excluded_columns[{place}]"] = problem
         elif name in excluded[:place]:
             problems[f"excluded_columns[{place}]"] = f"{name!r} is there twice"
-    left = {item.column.name for item in content.columns} - {target, weights, *excluded}
+    left = {item.column.name for item in content.columns} - {target, weights, *excluded, *beside}
     if excluded and not left and not problems:
         problems["excluded_columns"] = "are all that there is to learn from"
     return problems

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from services.training.domain.hyperparameters import ALGORITHMS, Hyperparameters, asked
+from services.training.domain.job_values import CLASS_WEIGHT, JOB_VALUES, value_problems
 from services.training.domain.values import Unfit, Value, replaced, typed
 
 ALGORITHM = "algorithm"
-SEED = "seed"
-LARGEST_SEED = 2**32 - 1
+
+
+NONE: Mapping[str, Value] = {}
 
 
 @dataclass(frozen=True)
@@ -91,24 +93,29 @@ class SearchSpace:
     def in_force(self, parameter: Parameter, chosen: Mapping[str, Value]) -> bool:
         """Whether it is searched beside what was chosen for those before it."""
         other = parameter.name.partition(".")[0] != chosen.get(ALGORITHM)
-        if self.several and parameter.name != ALGORITHM and other:
+        if self.several and parameter.name not in {ALGORITHM, CLASS_WEIGHT} and other:
             return False
         return all(chosen.get(one.parameter) in one.values for one in parameter.conditions)
 
-    def values_of(self, params: Hyperparameters) -> dict[str, Value]:
-        """The values of `params` for the parameters in force with it, also outside of their ranges."""
+    def values_of(self, params: Hyperparameters, job: Mapping[str, Value] = NONE) -> dict[str, Value]:
+        """The values of `params` for the parameters in force with it, also outside of their ranges.
+
+        job: those that are searched of the job itself.
+        """
         found: dict[str, Value] = {}
         for parameter in self.parameters:
             if self.in_force(parameter, found):
-                value = self._value(parameter.name, params)
+                value = job.get(parameter.name, self._value(parameter.name, params))
                 if value is not None:
                     found[parameter.name] = value
         return found
 
-    def located(self, params: Hyperparameters) -> dict[str, Value]:
+    def located(self, params: Hyperparameters, job: Mapping[str, Value] = NONE) -> dict[str, Value]:
         """The same, but for those outside of their ranges."""
         ranges = {one.name: one.range for one in self.parameters}
-        return {name: value for name, value in self.values_of(params).items() if ranges[name].holds(value)}
+        return {
+            name: value for name, value in self.values_of(params, job).items() if ranges[name].holds(value)
+        }
 
     def _value(self, name: str, params: Hyperparameters) -> Value | None:
         if name == ALGORITHM:
@@ -122,9 +129,9 @@ class SearchSpace:
 
     def applied(self, base: Hyperparameters, values: Mapping[str, Value]) -> Hyperparameters:
         """`base`, or its like of another algorithm, with `values` in place of its own; raises Unfit."""
-        rest = {name: value for name, value in values.items() if name not in {ALGORITHM, SEED}}
+        rest = {name: value for name, value in values.items() if name != ALGORITHM and name not in JOB_VALUES}
         kind, prefix = type(base), ""
-        problems = _seed_problems(values)
+        problems = value_problems(values)
         if self.several:
             name = values.get(ALGORITHM, base.name)
             if name not in ALGORITHMS:
@@ -145,11 +152,3 @@ class SearchSpace:
         if found := params.problems():
             raise Unfit({prefix + name: text for name, text in found.items()})
         return params
-
-
-def _seed_problems(values: Mapping[str, Value]) -> dict[str, str]:
-    seed = values.get(SEED, 0)
-    whole = isinstance(seed, int) or (isinstance(seed, float) and seed.is_integer())
-    if whole and 0 <= seed <= LARGEST_SEED:  # type: ignore[operator]
-        return {}
-    return {SEED: f"has to be a whole number from 0 to {LARGEST_SEED}, got {seed!r}"}

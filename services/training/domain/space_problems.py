@@ -7,9 +7,9 @@ from dataclasses import Field
 from typing import Any
 
 from services.training.domain.hyperparameters import ALGORITHMS, Hyperparameters
+from services.training.domain.job_values import CLASS_WEIGHT, CLASS_WEIGHTS, JOB_VALUES
 from services.training.domain.search_space import (
     ALGORITHM,
-    SEED,
     Choice,
     FloatRange,
     IntRange,
@@ -46,8 +46,12 @@ def _parameter_problems(
     if parameter.name == ALGORITHM:
         yield from _algorithm_problems(parameter, task, before)
         return
-    if parameter.name == SEED:
-        yield "name", "a seed is not searched; a proposal may name one"
+    if parameter.name == CLASS_WEIGHT:
+        yield from _class_weight_problems(parameter, task)
+        yield from _condition_problems(parameter, before)
+        return
+    if parameter.name in JOB_VALUES:
+        yield "name", f"{parameter.name} is not searched; a proposal may name it"
         return
     kind, prefix = type(base), ""
     if space.several:
@@ -66,6 +70,19 @@ def _parameter_problems(
         return
     yield from _range_problems(parameter.range, item)
     yield from _condition_problems(parameter, before)
+
+
+def _class_weight_problems(parameter: Parameter, task: str) -> Iterator[tuple[str, str]]:
+    if task != "classification":
+        yield "name", f"class_weight is for classification, and this is {task}"
+    if not isinstance(parameter.range, Choice):
+        yield "choice", f"is required: class_weight is one of {', '.join(CLASS_WEIGHTS)}"
+        return
+    if not parameter.range.values:
+        yield "choice.values", "has to have a value"
+    for number, value in enumerate(parameter.range.values):
+        if value not in CLASS_WEIGHTS:
+            yield f"choice.values[{number}]", f"must be one of {', '.join(CLASS_WEIGHTS)}, got {value!r}"
 
 
 def _algorithm_problems(

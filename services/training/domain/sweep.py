@@ -11,7 +11,8 @@ from typing import Any
 
 from services.training.domain.dataset import DEFAULT_TENANT
 from services.training.domain.job import IllegalMove, Job, JobError, JobSpec, JobState, Task, Usage
-from services.training.domain.search_space import SEED, SearchSpace
+from services.training.domain.job_values import searched_values, with_values
+from services.training.domain.search_space import SearchSpace
 from services.training.domain.values import Unfit, Value
 
 MOST_TRIALS = 1000
@@ -239,10 +240,10 @@ class Sweep:
 
     def _measured(self, trial: Trial, loss: float) -> Measured | None:
         try:
-            values = self.space.located(self.spec_of(trial.values).hyperparameters)
+            spec = self.spec_of(trial.values)
         except Unfit:
             return None
-        return Measured(values, loss)
+        return Measured(self.space.located(spec.hyperparameters, searched_values(spec)), loss)
 
     # What is to be trained
 
@@ -253,8 +254,7 @@ class Sweep:
     def spec_of(self, values: Mapping[str, Value]) -> JobSpec:
         """What is trained for these values; raises Unfit."""
         params = self.space.applied(self.base.hyperparameters, values)
-        seed = int(values.get(SEED, self.base.seed))  # type: ignore[arg-type]
-        return _settled(replace(self.base, hyperparameters=params, seed=seed), self.rows)
+        return _settled(replace(with_values(self.base, values), hyperparameters=params), self.rows)
 
     def job_id(self, number: int) -> str:
         """The id of a trial's job. It follows from the number, so that a trial never has two jobs."""
@@ -262,9 +262,9 @@ class Sweep:
 
     def first_values(self) -> dict[str, Value] | None:
         """The base's own values, where all of them lie in the space."""
-        params = self.settled().hyperparameters
-        found = self.space.located(params)
-        return found if found == self.space.values_of(params) else None
+        params, job = self.settled().hyperparameters, searched_values(self.base)
+        found = self.space.located(params, job)
+        return found if found == self.space.values_of(params, job) else None
 
     # Moves
 

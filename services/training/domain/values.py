@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, fields
+from dataclasses import Field, dataclass, fields
 from typing import Any, TypeAlias
 
 from services.training.domain.hyperparameters import Bounds, asked, parts
+from services.training.domain.transforms import FeatureTransform
 
-Value: TypeAlias = int | float | str | tuple[int, ...]
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """A list of columns. A tuple of texts could not be told from one of numbers in a document."""
+
+    names: tuple[str, ...]
+
+
+Value: TypeAlias = int | float | str | tuple[int, ...] | ColumnNames | tuple[FeatureTransform, ...]
 
 
 class Unfit(Exception):

@@ -12,8 +12,11 @@ from services.chassis.errors import invalid_fields
 from services.training.application.create_sweep import SweepRequest, within
 from services.training.domain import search_space as domain
 from services.training.domain.job import Job, Usage
+from services.training.domain.job_values import EXCLUDED_COLUMNS, TRANSFORMS
 from services.training.domain.search_space import SearchSpace
 from services.training.domain.sweep import Budget, Proposal, SamplerKind, Sweep, Trial
+from services.training.domain.transforms import FeatureTransform
+from services.training.domain.values import ColumnNames
 from services.training.domain.values import Value as Plain
 from services.training.rpc import mapping_jobs
 from services.training.rpc.mapping import timestamp
@@ -89,9 +92,15 @@ def _values(path: str, messages: Any) -> tuple[Plain, ...]:
 
 
 def _proposal(number: int, message: sweep_pb2.SweepProposal) -> Proposal:
-    """Names in their order, so that the same proposal has the same fingerprint."""
+    """Names in their order, so that the same proposal has the same fingerprint.
+
+    Columns and what is made of them come as they are: the use case says what is wrong with them.
+    """
     path = f"proposals[{number}].values"
-    values = {name: _value(f"{path}.{name}", one) for name, one in sorted(message.values.fields.items())}
+    values = {
+        name: _json(one) if name in {EXCLUDED_COLUMNS, TRANSFORMS} else _value(f"{path}.{name}", one)
+        for name, one in sorted(message.values.fields.items())
+    }
     return Proposal(values, message.source or "proposal")
 
 
@@ -107,8 +116,23 @@ def _value(path: str, message: Value) -> Plain:
             for place, one in enumerate(items):
                 if not isinstance(one, int):
                     raise invalid_fields({f"{path}[{place}]": "has to be a whole number"})
-            return tuple(items)  # type: ignore[arg-type]
+            return tuple(items)  # type: ignore[return-value]
     raise invalid_fields({path: "has to be a number, text or a list of whole numbers"})
+
+
+def _json(message: Value) -> Any:
+    match message.WhichOneof("kind"):
+        case "number_value":
+            return _number(message.number_value)
+        case "string_value":
+            return message.string_value
+        case "bool_value":
+            return message.bool_value
+        case "list_value":
+            return [_json(one) for one in message.list_value.values]
+        case "struct_value":
+            return {name: _json(one) for name, one in sorted(message.struct_value.fields.items())}
+    return None
 
 
 def _number(value: float) -> float | int:
@@ -177,9 +201,22 @@ def _struct(values: Mapping[str, Plain]) -> Struct:
 def _sent(value: Plain) -> Value:
     if isinstance(value, str):
         return Value(string_value=value)
+    if isinstance(value, ColumnNames):
+        return _listed([_sent(name) for name in value.names])
     if isinstance(value, tuple):
-        return Value(list_value=ListValue(values=[_sent(one) for one in value]))
+        return _listed([_made(one) if isinstance(one, FeatureTransform) else _sent(one) for one in value])
     return Value(number_value=value)
+
+
+def _made(item: FeatureTransform) -> Value:
+    """As it is written in CreateJob."""
+    columns = _listed([_sent(name) for name in item.columns])
+    bins = {"bins": _sent(item.bins)} if item.bins else {}
+    return Value(struct_value=Struct(fields={"kind": _sent(item.kind), "columns": columns, **bins}))
+
+
+def _listed(values: list[Value]) -> Value:
+    return Value(list_value=ListValue(values=values))
 
 
 def _sent_parameter(item: domain.Parameter) -> sweep_pb2.Parameter:

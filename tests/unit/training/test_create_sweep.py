@@ -7,17 +7,18 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import pytest
-from google.protobuf.json_format import ParseDict
+from google.protobuf.json_format import MessageToDict, ParseDict
 from mlapi.training.v1 import sweep_pb2, sweep_service_pb2
 
 from services.chassis.errors import InvalidArgument, NotFound
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.create_sweep import CreateSweep
+from services.training.domain.dataset import ColumnType
 from services.training.domain.job import Device
 from services.training.domain.sweep import Prices, Sweep, SweepState, Trial, TrialState
 from services.training.domain.usual_space import usual_space
 from services.training.rpc import mapping_sweeps
-from tests.unit.training.samples import NOW, content, dataset
+from tests.unit.training.samples import NOW, column, content, dataset
 
 Create: TypeAlias = Callable[..., Sweep]
 GOOD: dict[str, Any] = {
@@ -26,11 +27,18 @@ GOOD: dict[str, Any] = {
 }
 
 
+TEXT = ColumnType.TEXT
+WIDE = content(
+    "c3", *map(column, ("x", "y", "z", "5")), column("word", TEXT), column("kind", TEXT, distinct=3)
+)
+
+
 @pytest.fixture
 def use_case(store: SqlStore) -> CreateSweep:
     with store.write() as tx:
         tx.datasets.put(replace(dataset("table", content("a1")), version=1))
         tx.datasets.put(replace(dataset("other", content("b2")), version=1))
+        tx.datasets.put(replace(dataset("wide", WIDE), version=1))
     return CreateSweep(store, lambda: NOW, lambda: None, {Device.CPU: 3})
 
 
@@ -115,6 +123,87 @@ def test_invalid_proposals_may_be_left_out(create: Create) -> None:
     assert (rejection.index, rejection.source) == (0, "gpt")
     assert rejection.reason.startswith("values.l2: must be in [0, ")
     assert made.spec_of(made.proposals[0].values).seed == 7
+
+
+def proposed(**values: Any) -> list[dict[str, Any]]:
+    return [{"values": {"l2": 1, **values}}]
+
+
+RATIO = {"kind": "RATIO", "columns": ["x", "y"]}
+# Of a job that makes log(x), and leaves out z.
+WIDER = {**GOOD["job"], "dataset_id": "wide", "excluded_columns": ["z"]}
+WIDER["transforms"] = [{"kind": "LOG", "columns": ["x"]}]
+
+
+def test_a_proposal_may_name_what_is_a_jobs(create: Create, store: SqlStore) -> None:
+    values = {"seed": 7, "class_weight": "balanced", "excluded_columns": ["5", "z"], "transforms": [RATIO]}
+    made = create(job=WIDER, proposals=proposed(**values))
+    assert stored(store) == [made]  # the very same out of the document
+    spec = made.spec_of(made.proposals[0].values)
+    assert (spec.seed, spec.weighting.class_weight, spec.hyperparameters.l2) == (7, "balanced", 1)
+    assert spec.excluded_columns == ("z", "5")  # beside the job's own
+    assert [one.names for one in spec.transforms] == [("log(x)",), ("x / y",)]
+    trial = Trial(0, made.proposals[0].values, "me", "job-1")
+    shown = MessageToDict(mapping_sweeps.sweep(replace(made, trials=(trial,))))["trials"][0]["values"]
+    assert shown == {"l2": 1, **values}
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "words"),
+    [
+        ({"class_weight": "even"}, "class_weight", "balanced, none, got 'even'"),
+        ({"excluded_columns": "x"}, "excluded_columns", "has to be a list of columns, got 'x'"),
+        ({"excluded_columns": ["x", 5]}, "excluded_columns[1]", "a column's name, got 5"),
+        ({"excluded_columns": ["kind"]}, "excluded_columns[0]", "is the target"),
+        ({"excluded_columns": ["y", "Y"]}, "excluded_columns[1]", "'Y' is not a column"),
+        ({"excluded_columns": ["x"]}, "excluded_columns[0]", "'x' is what 'log(x)' of the job is made of"),
+        ({"transforms": RATIO}, "transforms", "has to be a list"),
+        ({"transforms": ["log(x)"]}, "transforms[0]", "an object"),
+        ({"transforms": [RATIO, {**RATIO, "colums": []}]}, "transforms[1].colums", "no field"),
+        ({"transforms": [{"kind": "SQUARE", "columns": ["x"]}]}, "transforms[0].kind", "one of LOG, BINS"),
+        ({"transforms": [{"kind": "LOG", "columns": ["Y"]}]}, "transforms[0].columns[0]", "not a column"),
+        ({"transforms": [{"kind": "LOG", "columns": ["word"]}]}, "transforms[0].columns[0]", "is TEXT"),
+        ({"transforms": [{"kind": "LOG", "columns": ["z"]}]}, "transforms[0].columns[0]", "excluded"),
+        ({"transforms": [{"kind": "LOG", "columns": ["x"]}]}, "transforms[0]", "made already"),
+        ({"transforms": [{"kind": "LOG"}]}, "transforms[0].columns", "a list of columns"),
+        ({"transforms": [{"kind": "BINS", "columns": ["x"], "bins": 1}]}, "transforms[0].bins", "[2, 64]"),
+        ({"transforms": [{"kind": "BINS", "columns": ["x"], "bins": 2.5}]}, "transforms[0].bins", "whole"),
+        ({"seed": -1}, "seed", "whole number"),
+    ],
+)
+def test_what_cannot_be_a_jobs_is_named_or_left_out(
+    create: Create, values: dict[str, Any], field: str, words: str
+) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        create(job=WIDER, proposals=proposed(**values))
+    [violation] = refused.value.violations
+    assert violation.field == f"proposals[0].values.{field}"
+    assert words in violation.description
+    made = create(job=WIDER, proposals=proposed(**values), skip_invalid_proposals=True)
+    assert not made.proposals
+    assert made.rejections[0].reason == f"values.{field}: {violation.description}"
+
+
+def test_class_weights_are_for_classes(create: Create) -> None:
+    job = {"dataset_id": "wide", "target": "x", "linear": {}}
+    with pytest.raises(InvalidArgument) as refused:
+        create(job=job, proposals=proposed(class_weight="none"))
+    assert [one.field for one in refused.value.violations] == ["proposals[0].values.class_weight"]
+    space = [*SPACE, {"name": "class_weight", "choice": {"values": ["balanced", "none"]}}]
+    with pytest.raises(InvalidArgument) as refused:
+        create(job=job, space=space)
+    assert [one.field for one in refused.value.violations] == ["space[1].name"]
+
+
+def test_class_weight_may_be_searched_and_is_learned_from(create: Create) -> None:
+    made = create(space=[*SPACE, {"name": "class_weight", "choice": {"values": ["balanced", "none"]}}])
+    assert made.first_values() == {"l2": 1.0, "class_weight": "none"}
+    trial = Trial(
+        0, {"l2": 2.0, "class_weight": "balanced"}, "tpe", "", TrialState.SUCCEEDED, {"log_loss": 1}
+    )
+    [measured] = replace(made, trials=(trial,)).measured()
+    assert measured.values == trial.values
+    assert made.spec_of(trial.values).weighting.class_weight == "balanced"
 
 
 def test_it_learns_from_earlier_sweeps_of_the_same_question(create: Create, store: SqlStore) -> None:

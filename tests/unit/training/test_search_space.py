@@ -58,6 +58,9 @@ def test_what_the_base_sets_by_itself_is_not_searched() -> None:
     [
         (Parameter("dropuot", FloatRange(0, 0.5)), "name"),
         (Parameter("seed", IntRange(0, 5)), "name"),
+        (Parameter("transforms", Choice(("log",))), "name"),
+        (Parameter("class_weight", IntRange(0, 1)), "choice"),
+        (Parameter("class_weight", Choice(("balanced", "even"))), "choice.values[1]"),
         (Parameter("dropout.x", FloatRange(0, 0.5)), "name"),
         (Parameter("dropout", FloatRange(0, 0.99)), "float.high"),
         (Parameter("dropout", FloatRange(float("nan"), 0.5)), "float.low"),
