@@ -38,6 +38,8 @@ from services.training.domain.sweep import (
     Trial,
     TrialState,
 )
+from services.training.domain.transforms import FeatureTransform, TransformKind
+from services.training.domain.values import ColumnNames, Value
 from tests.unit.training.samples import (
     LATER,
     NOW,
@@ -151,6 +153,16 @@ def test_a_job_reads_back_equal(store: Store, params: Hyperparameters) -> None:
         assert [item for _, item in tx.jobs.page(EVERYTHING, None)] == [kept]
 
 
+# A name that reads as a number stays a name.
+OF_A_JOB: dict[str, Value] = {
+    "l2": 2,
+    "seed": 7,
+    "class_weight": "none",
+    "excluded_columns": ColumnNames(("5", "größe")),
+    "transforms": (FeatureTransform(TransformKind.BINS, ("5",), 4),),
+}
+
+
 def test_a_sweep_reads_back_equal_and_its_jobs_are_not_listed(store: Store) -> None:
     trial = Trial(
         0,
@@ -165,11 +177,15 @@ def test_a_sweep_reads_back_equal_and_its_jobs_are_not_listed(store: Store) -> N
         JobError("ABORTED", "TRAINING_PROCESS_LOST", "gone"),
     )
     kept = sweep(
-        base=spec(hyperparameters=Logistic(l2=0.5)),
+        base=spec(
+            hyperparameters=Logistic(l2=0.5),
+            excluded_columns=("z",),
+            transforms=(FeatureTransform(TransformKind.LOG, ("x",)),),
+        ),
         budget=Budget(9, 1.5, 0.25),
         tenant="größe",
         priority=-3,
-        proposals=(Proposal({"l2": 2, "seed": 7}),),
+        proposals=(Proposal(OF_A_JOB),),
         rejections=(Rejection(0, "me", "values.x: unknown"),),
         warm_start_sweep_ids=("sweep-0",),
         learned=(Measured({"l2": 0.1}, -1.5),),

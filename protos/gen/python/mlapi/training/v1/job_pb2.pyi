@@ -583,7 +583,8 @@ Global___Split: _TypeAlias = Split  # noqa: Y015
 @_typing.final
 class FeatureTransform(_message.Message):
     """A column made of others, by row, before anything is learned from it. What it makes of a value is the same for
-    every row, and looks at no target.
+    every row, and looks at no target. It is missing where what it is made of is. It is called `log(a)`, `bins(a)`,
+    `a / b`, `a - b`, `hour(a)`, `weekday(a)`, `day(a)`, `month(a)` or `frequency(a)`, which no other column may be.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -603,9 +604,9 @@ class FeatureTransform(_message.Message):
         RATIO: FeatureTransform._Kind.ValueType  # 3
         """One number over another; missing where the other is 0."""
         DIFFERENCE: FeatureTransform._Kind.ValueType  # 4
-        """One number less another."""
+        """One number less another, or one point in time less another, in seconds."""
         DATE_PARTS: FeatureTransform._Kind.ValueType  # 5
-        """Of a point in time: its hour, weekday, day of the month and month, each a number."""
+        """Of a point in time, in UTC: its hour, weekday (0 is Monday), day of the month and month, each a number."""
         FREQUENCY: FeatureTransform._Kind.ValueType  # 6
         """Of a category, which share of the training rows has it: a number; 0 for one unseen in training."""
 
@@ -621,9 +622,9 @@ class FeatureTransform(_message.Message):
     RATIO: FeatureTransform.Kind.ValueType  # 3
     """One number over another; missing where the other is 0."""
     DIFFERENCE: FeatureTransform.Kind.ValueType  # 4
-    """One number less another."""
+    """One number less another, or one point in time less another, in seconds."""
     DATE_PARTS: FeatureTransform.Kind.ValueType  # 5
-    """Of a point in time: its hour, weekday, day of the month and month, each a number."""
+    """Of a point in time, in UTC: its hour, weekday (0 is Monday), day of the month and month, each a number."""
     FREQUENCY: FeatureTransform.Kind.ValueType  # 6
     """Of a category, which share of the training rows has it: a number; 0 for one unseen in training."""
 

@@ -267,7 +267,8 @@ class Parameter(_message.Message):
     CONDITIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """A hyperparameter of the base's algorithm, such as `learning_rate`; of one of several, such as
-    `mlp.learning_rate`; or `algorithm`, which is chosen among names.
+    `mlp.learning_rate`; or `algorithm`, which is chosen among names; or the job's `class_weight`, chosen among
+    `balanced` and `none`.
     """
     @_builtins.property
     def float(self) -> Global___FloatRange:
@@ -610,8 +611,9 @@ class SweepProposal(_message.Message):
     @_builtins.property
     def values(self) -> _struct_pb2.Struct:
         """Hyperparameters and their values, as in `Trial.values`; any of the algorithm's may be named, and of the job
-        `seed`, `class_weight`, `excluded_columns` and `transforms`, written as in CreateJob. Without a seed of its own
-        in `job.split`, another `seed` divides the rows in another way than for the other trials.
+        `seed`, `class_weight` (`balanced` or `none`), `excluded_columns` and `transforms`, written as in CreateJob; the
+        latter two come beside those of `job`. Without a seed of its own in `job.split`, another `seed` divides the rows
+        in another way than for the other trials.
         """
 
     def __init__(
