@@ -14,6 +14,8 @@ from services.training.compute.export.graph import Graph
 from services.training.compute.export.rows import packed_rows
 from services.training.compute.preprocessing import Preprocessor
 from services.training.compute.table import Column
+from services.training.compute.transforms import Transform
+from services.training.domain.transforms import FeatureTransform, TransformKind
 from tests.unit.compute.exported import given as as_given
 from tests.unit.compute.tables import text
 
@@ -52,10 +54,59 @@ def tables(draw: st.DrawFn) -> tuple[Preprocessor, dict[str, Column]]:
     return Preprocessor(tuple(columns), ()), table
 
 
+KINDS = {
+    kind: FeatureTransform(kind, ("a", "b")[: kind.arity] if kind is not TransformKind.FREQUENCY else ("c",))
+    for kind in TransformKind
+}
+TIMES = NUMBERS | st.integers(-62_135_596_801, 253_402_300_800).map(float)
+
+
+@st.composite
+def made_columns(draw: st.DrawFn) -> tuple[Preprocessor, dict[str, Column]]:
+    """Of every kind of transform one; of numbers and points in time a and b, and texts c."""
+    rows = draw(st.integers(1, 4))
+    table: dict[str, Column] = {
+        name: np.array(draw(st.lists(TIMES, min_size=rows, max_size=rows))) for name in ("a", "b")
+    }
+    shares = draw(st.dictionaries(TEXTS, st.floats(0, 1), min_size=1, max_size=4))
+    seen = st.none() | st.sampled_from(list(shares)) | TEXTS
+    table["c"] = text(*draw(st.lists(seen, min_size=rows, max_size=rows)))
+    edges = sorted(set(draw(st.lists(TIMES.filter(np.isfinite), max_size=4))))
+    learned = {
+        TransformKind.BINS: {"edges": tuple(edges)},
+        TransformKind.FREQUENCY: {"shares": tuple(shares.items())},
+    }
+    transforms = tuple(Transform(KINDS[kind], **learned.get(kind, {})) for kind in TransformKind)
+    columns: list[NumericColumn | CategoryColumn] = []
+    for one in transforms:
+        for name in one.asked.names:
+            if one.asked.kind is TransformKind.BINS:
+                kept = draw(st.permutations([str(number) for number in range(len(edges) + 1)]))
+                columns.append(
+                    CategoryColumn(name, tuple(kept[:3]), draw(st.booleans()), draw(st.booleans()))
+                )
+            else:
+                columns.append(NumericColumn(name, 0.0, 1.0, draw(st.booleans())))
+    return Preprocessor(tuple(columns), (), transforms), table
+
+
+@settings(max_examples=60, deadline=None)
+@given(made_columns())
+def test_the_graph_makes_the_same_columns(drawn: tuple[Preprocessor, dict[str, Column]]) -> None:
+    said, expected = both(*drawn)
+    np.testing.assert_allclose(said, expected, rtol=1e-6, atol=1e-36)
+
+
 @settings(max_examples=60, deadline=None)
 @given(tables())
 def test_the_graph_gives_the_same_inputs(drawn: tuple[Preprocessor, dict[str, Column]]) -> None:
-    preprocessor, table = drawn
+    said, expected = both(*drawn)
+    # A runtime may take numbers near the smallest of float32 for 0.
+    np.testing.assert_allclose(said, expected, rtol=0, atol=1e-36)
+
+
+def both(preprocessor: Preprocessor, table: dict[str, Column]) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs of a model, by the graph and by the preprocessor."""
     graph = Graph({*table, "inputs"})
     graph.name_output(
         packed_rows(graph, preprocessor, {name: name for name in table}).expanded(graph), "inputs"
@@ -71,5 +122,4 @@ def test_the_graph_gives_the_same_inputs(drawn: tuple[Preprocessor, dict[str, Co
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (said,) = session.run(None, feed)
-    # A runtime may take numbers near the smallest of float32 for 0.
-    np.testing.assert_allclose(said, preprocessor.transform(table), rtol=0, atol=1e-36)
+    return said, preprocessor.transform(table)

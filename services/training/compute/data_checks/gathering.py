@@ -18,8 +18,9 @@ from services.training.compute.targets import Target
 
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 
-# Rows of a part whose values are looked at; of more, such as are evenly far from each other.
+# Rows of a part whose values are looked at, and values in all; of more, rows evenly far from each other.
 MOST_ROWS = (20_000, 10_000, 10_000)
+_MOST_NUMBERS = 4_000_000
 # Rows of all parts that are told apart; of more, those whose hash is divisible by a power of two. So equal
 # rows are in it together or not at all.
 MOST_HASHED = 2_000_000
@@ -43,6 +44,8 @@ class Gathering:
     def __init__(self, preprocessor: Preprocessor, target: Target, counts: Sequence[int]) -> None:
         """counts: rows of each part."""
         self._reads, self._target, self._counts = preprocessor.reads, target, counts
+        at_once = max(1, _MOST_NUMBERS // max(1, len(self._reads)))
+        self._most = [min(rows, at_once) for rows in MOST_ROWS]
         bits = max(0, (sum(counts) - 1) // MOST_HASHED).bit_length()
         self._mask = np.uint64(2**bits - 1)
         self._seen = [0, 0, 0]
@@ -82,7 +85,7 @@ class Gathering:
         """Which of the next rows of a part are in its sample."""
         places = self._seen[part] + np.arange(rows)
         self._seen[part] += rows
-        count, most = max(1, self._counts[part]), MOST_ROWS[part]
+        count, most = max(1, self._counts[part]), self._most[part]
         if count <= most:
             return np.arange(rows)
         return np.flatnonzero((places + 1) * most // count > places * most // count)

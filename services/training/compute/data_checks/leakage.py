@@ -26,6 +26,8 @@ LEAST_ROWS = 100
 # Rows of a class that tell how well it is told.
 _LEAST_OF_CLASS = 10
 _MOST_BINS, _ROWS_OF_BIN = 256, 4
+# Of a column with so many values in so many classes nothing is said.
+_MOST_COUNTS = 4_000_000
 _TREES = BoostedTrees(n_estimators=100, learning_rate=0.2, early_stopping_rounds=20)
 
 
@@ -56,8 +58,10 @@ def _told_by(name: str, train: Part, validation: Part, classes: int) -> float:
     learned, judged = _binned(train.sample[name], validation.sample[name])
     bins = 1 + int(max(learned.max(initial=0), judged.max(initial=0)))
     if classes:
-        counts = np.zeros((bins, classes))
-        np.add.at(counts, (learned, train.targets), 1)
+        if bins * classes > _MOST_COUNTS:
+            return 0.0
+        places = learned * classes + train.targets
+        counts = np.bincount(places, minlength=bins * classes).reshape(bins, classes).astype(np.float64)
         # As if all classes were as frequent; a bin without rows says the first class.
         counts /= np.maximum(1, counts.sum(axis=0))
         return _score(counts.argmax(axis=1)[judged], validation.targets, classes)
