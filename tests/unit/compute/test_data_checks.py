@@ -115,6 +115,13 @@ def test_rows_that_are_there_twice_are_counted() -> None:
     assert all(0 < int(one.split()[0]) < 150 and "flatters" in one for one in said)
 
 
+def test_a_number_of_its_own_makes_copies_of_equal_rows() -> None:
+    random = np.random.default_rng(5)
+    table = {"x": random.normal(size=500), "c": random.integers(0, 2, 500) * 1.0, "y": np.arange(500) % 2.0}
+    assert warnings(table) == []
+    assert len(warnings({name: np.tile(column, 2) for name, column in table.items()})) == 2
+
+
 def test_equal_rows_are_expected_where_there_are_few_kinds_of_them() -> None:
     random = np.random.default_rng(2)
     columns: dict[str, Column] = {

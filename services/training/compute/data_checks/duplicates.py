@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from services.training.compute.data_checks.gathering import Hashes, Part, counts_of
+from services.training.compute.table import row_count, take
 
 _LEAST_SHARE, _LEAST_ROWS = 0.01, 10
 # Equal rows that chance would bring, for each row looked up; beyond it they tell nothing.
@@ -25,13 +26,12 @@ def duplicate_warnings(train: Part, others: dict[str, Part], own: frozenset[str]
         return
     hashes, counts = np.unique(train.hashes, return_counts=True)
     within = float(counts[counts > 1].sum() / counts.sum())
-    expected = _chance(train) > _CHANCE
     for name, part in others.items():
         found = int(np.isin(part.hashes, hashes).sum())
         share = found / max(1, len(part.hashes))
         if found < _LEAST_ROWS or share <= _LEAST_SHARE:
             continue
-        if expected and not (name in own and share > _TIMES * within + _BEYOND):
+        if _chance(train) > _CHANCE and not (name in own and share > _TIMES * within + _BEYOND):
             continue
         yield (
             f"{_said(found, part.hashes, part.rows)} of the {name} part have the same values in every column "
@@ -46,7 +46,12 @@ def _said(found: int, hashes: Hashes, rows: int) -> str:
 
 
 def _chance(train: Part) -> float:
-    """Training rows that equal a row by chance, if columns had nothing to do with each other."""
-    rows = max(1, min(len(column) for column in train.sample.values()))
-    alike = (sum((n / rows) ** 2 for n in counts_of(column).values()) for column in train.sample.values())
+    """Training rows that equal a row by chance, if columns had nothing to do with each other.
+
+    By how often two rows have a value in common; copies, which are in question, count once.
+    """
+    sample = take(train.sample, np.unique(train.sample_hashes, return_index=True)[1])
+    rows = row_count(sample)
+    pairs = max(1, rows * (rows - 1))
+    alike = (sum(n * (n - 1) for n in counts_of(column).values()) / pairs for column in sample.values())
     return train.rows * prod(alike)

@@ -30,10 +30,14 @@ _SHIFT = np.uint64(29)
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the data. sample, targets: some of its rows, the latter encoded. hashes: see MOST_HASHED."""
+    """A part of the data. hashes: equal for equal rows; of all rows, but see MOST_HASHED.
+
+    sample, sample_hashes, targets: some of its rows, their hashes and their encoded targets.
+    """
 
     rows: int
     sample: Columns
+    sample_hashes: Hashes
     targets: npt.NDArray[Any]
     hashes: Hashes
 
@@ -52,6 +56,7 @@ class Gathering:
         self._samples: list[list[Columns]] = [[], [], []]
         self._targets: list[list[npt.NDArray[Any]]] = [[], [], []]
         self._hashes: list[list[Hashes]] = [[], [], []]
+        self._sample_hashes: list[list[Hashes]] = [[], [], []]
 
     def add(self, block: Columns, parts: Parts) -> None:
         """parts: (m,), where each row of the block goes."""
@@ -63,6 +68,7 @@ class Gathering:
             rows = np.flatnonzero(mine)
             chosen = rows[self._chosen(part, len(rows))]
             if len(chosen):
+                self._sample_hashes[part].append(hashes[chosen])
                 found = take(block, chosen)
                 self._samples[part].append({name: found[name] for name in self._reads})
                 self._targets[part].append(self._target.of(found) if self._target.name else np.empty(0))
@@ -78,8 +84,11 @@ class Gathering:
             name: _joined([piece[name] for piece in pieces], name, text) for name, text in self._reads.items()
         }
         targets = np.concatenate(self._targets[number] or [np.empty(0)])
-        hashes = np.concatenate(self._hashes[number] or [np.empty(0, np.uint64)])
-        return Part(self._counts[number], sample, targets, hashes)
+        hashes, of_sample = (
+            np.concatenate(found[number] or [np.empty(0, np.uint64)])
+            for found in (self._hashes, self._sample_hashes)
+        )
+        return Part(self._counts[number], sample, of_sample, targets, hashes)
 
     def _chosen(self, part: int, rows: int) -> IntArray:
         """Which of the next rows of a part are in its sample."""

@@ -26,6 +26,8 @@ LEAST_ROWS = 100
 # Rows of a class that tell how well it is told.
 _LEAST_OF_CLASS = 10
 _MOST_BINS, _ROWS_OF_BIN = 256, 4
+# By how many times others have to be further from telling it than a column that gives it away.
+_BETTER = 3
 # Of a column with so many values in so many classes nothing is said.
 _MOST_COUNTS = 4_000_000
 _TREES = BoostedTrees(n_estimators=100, learning_rate=0.2, early_stopping_rounds=20)
@@ -42,10 +44,13 @@ def leakage_warnings(
     suspects = {name: score for name, score in scores.items() if score >= PERFECT}
     if not suspects or len(suspects) == len(scores):
         return
-    if _told_by_others(train, validation, classes, preprocessor, set(suspects)) >= PERFECT:
+    others = _told_by_others(train, validation, classes, preprocessor, set(suspects))
+    if others >= PERFECT:
         return  # it is easy to tell, and nothing is given away
     measure = "balanced accuracy" if classes else "R²"
     for name, score in suspects.items():
+        if 1 - others < _BETTER * (1 - score):
+            continue  # nor is it here
         yield (
             f"column {name!r} alone tells {target.name!r} nearly perfectly ({measure} {score:.3f} on "
             f"{len(validation.targets)} validation rows): if it is not known yet when predictions are made, "
@@ -135,9 +140,11 @@ def _binned(column: Column, other: Column) -> tuple[IntArray, IntArray]:
 
 
 def _edges(values: FloatArray) -> FloatArray:
-    distinct = np.unique(values)
+    """The lowest values of bins but the first, or all values where there are few."""
+    ordered = np.sort(values)
+    distinct = ordered[np.diff(ordered, prepend=-np.inf) > 0]
     most = max(2, min(_MOST_BINS, len(values) // _ROWS_OF_BIN))
     if len(distinct) <= most:
         return distinct
-    found: FloatArray = np.unique(np.quantile(values, np.linspace(0, 1, most + 1)[1:-1]))
+    found: FloatArray = np.unique(ordered[np.arange(1, most) * len(ordered) // most])
     return found
