@@ -64,6 +64,7 @@ class ComputeLearner:
             target=spec.target,
             hyperparameters=spec.hyperparameters,
             seed=spec.seed,
+            split_seed=spec.split_seed,
             validation_fraction=spec.validation_fraction,
             test_fraction=spec.test_fraction,
             weight_column=spec.weighting.column,

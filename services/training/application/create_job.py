@@ -56,6 +56,7 @@ class JobRequest:
     time_limit: float = 0.0
     tenant: str = DEFAULT_TENANT
     weighting: Weighting = EVEN
+    split_seed: int | None = None
     excluded_columns: tuple[str, ...] = ()
     transforms: tuple[FeatureTransform, ...] = ()
 
@@ -179,6 +180,7 @@ def asked_spec(tx: Transaction, request: JobRequest, device: Device) -> tuple[Jo
         max_attempts=request.max_attempts,
         time_limit=request.time_limit,
         weighting=request.weighting,
+        split_seed=request.split_seed,
         excluded_columns=request.excluded_columns,
         transforms=request.transforms,
     )

@@ -38,7 +38,8 @@ Task = Literal["classification", "regression", "clustering"]
 class Problem:
     """What to learn: `target` from every other column; or, where it is empty, clusters of the rows.
 
-    seed: 0 to 2⁶⁴ − 1; decides the split, the initial weights, the order of rows and the dropout.
+    seed: 0 to 2⁶⁴ − 1; decides the initial weights, the order of rows and the dropout, and the split where
+    `split_seed` is None.
     validation_fraction, test_fraction: of the training rows, cut off where no such table is given.
     weight_column: says how much each row counts, in training and in metrics, and is no feature. Every table
     has it. Empty where all count alike.
@@ -55,6 +56,7 @@ class Problem:
     test_fraction: float = 0.15
     weight_column: str = ""
     class_weights: tuple[tuple[str, float], ...] | Literal["balanced"] = ()
+    split_seed: int | None = None
     excluded_columns: tuple[str, ...] = ()
     transforms: tuple[FeatureTransform, ...] = ()
 
@@ -159,7 +161,8 @@ class Preparation:
             )
         ]
         codes = self._codes(target) if isinstance(target, ClassTarget) else None
-        rows, seed, go_on = len(self.train), self.problem.seed, self.loop.go_on
+        given, seed = self.problem.split_seed, self.problem.seed
+        rows, seed, go_on = len(self.train), seed if given is None else given, self.loop.go_on
         return split(rows, fractions[0], fractions[1], seed, codes, on_block=go_on)
 
     def _codes(self, target: ClassTarget) -> npt.NDArray[np.int16]:

@@ -46,9 +46,7 @@ LIVE = frozenset({JobState.RUNNING, JobState.CANCELLING})
 # or FAILED: the process had just ended when it was asked to stop. FAILED, CANCELLED → QUEUED: resumed.
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
-    JobState.RUNNING: frozenset(
-        {JobState.QUEUED, JobState.CANCELLING, JobState.SUCCEEDED, JobState.FAILED},
-    ),
+    JobState.RUNNING: frozenset({JobState.QUEUED, JobState.CANCELLING, JobState.SUCCEEDED, JobState.FAILED}),
     JobState.CANCELLING: frozenset({JobState.CANCELLED, JobState.SUCCEEDED, JobState.FAILED}),
     JobState.SUCCEEDED: frozenset(),
     JobState.FAILED: frozenset({JobState.QUEUED}),
@@ -115,6 +113,7 @@ class Source:
 class JobSpec:
     """What is asked for. validation, test: None where a fraction of `train` is used.
 
+    split_seed: divides the rows of `train`; where it is None, `seed` does.
     target: empty for clustering; target_type then is that of the numbers of clusters.
     time_limit: seconds that all attempts together may run; 0 for no limit.
     excluded_columns, transforms: columns that are no features, and those that are made of others.
@@ -135,6 +134,7 @@ class JobSpec:
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     time_limit: float = 0.0
     weighting: Weighting = EVEN
+    split_seed: int | None = None
     excluded_columns: tuple[str, ...] = ()
     transforms: tuple[FeatureTransform, ...] = ()
 
@@ -272,8 +272,7 @@ class Job:
 
         One that is asked to stop renews nothing: its time runs out.
         """
-        deadline = self.deadline if self.stopping else until
-        moved = now if moving else self.progress_time
+        deadline, moved = self.deadline if self.stopping else until, now if moving else self.progress_time
         return replace(self, update_time=now, deadline=deadline, progress_time=moved)
 
     def reported(self, step: int, progress: float, usage: Usage, now: datetime) -> Job:

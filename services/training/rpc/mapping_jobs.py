@@ -22,6 +22,7 @@ from services.training.domain.job import (
     Device,
     Job,
     JobError,
+    JobSpec,
     JobState,
     Task,
 )
@@ -70,6 +71,7 @@ def job_request(message: job_service_pb2.CreateJobRequest, tenant: str) -> JobRe
         excluded_columns=tuple(message.excluded_columns),
         transforms=tuple(_transform(place, one) for place, one in enumerate(message.transforms)),
         tenant=tenant,
+        split_seed=split.seed if split.HasField("seed") else None,
         **given,
     )
 
@@ -172,7 +174,7 @@ def job(item: Job, place: Place | None = None) -> job_pb2.Job:
         target=spec.target,
         task=TASK_NUMBERS[spec.task],
         seed=spec.seed,
-        split=job_pb2.Split(validation_fraction=spec.validation_fraction, test_fraction=spec.test_fraction),
+        split=_split(spec),
         validation_dataset_id=spec.validation.dataset_id if spec.validation else "",
         test_dataset_id=spec.test.dataset_id if spec.test else "",
         state=job_pb2.Job.State.Value(item.state),
@@ -195,6 +197,15 @@ def job(item: Job, place: Place | None = None) -> job_pb2.Job:
         sweep_id=item.sweep_id,
         **_times(item),
         **algorithm(spec.hyperparameters),
+    )
+
+
+def _split(spec: JobSpec) -> job_pb2.Split:
+    """seed: absent where the job's own divides."""
+    return job_pb2.Split(
+        validation_fraction=spec.validation_fraction,
+        test_fraction=spec.test_fraction,
+        seed=spec.split_seed,
     )
 
 

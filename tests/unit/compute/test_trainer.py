@@ -124,6 +124,18 @@ def test_the_digest_covers_names_shapes_types_and_values() -> None:
     assert weights_sha256({"a": array, "b": array}) == weights_sha256({"b": array, "a": array})
 
 
+def test_one_seed_of_the_split_gives_the_same_test_rows_whatever_the_seed() -> None:
+    table = mixed(120) | {"z": np.random.default_rng(3).normal(size=120) ** 2}
+    # Both metrics together tell the spread of the test rows' targets, and so which rows they are.
+    problem = Problem("regression", "z", Linear(), split_seed=5)
+    spreads = []
+    for seed, split_seed in ((0, 5), (1, 5), (5, None), (0, 6)):
+        measured = run(replace(problem, seed=seed, split_seed=split_seed), table).test_metrics
+        spreads.append(measured["rmse"] ** 2 / (1 - measured["r2"]))
+    assert spreads[1:3] == pytest.approx([spreads[0]] * 2)
+    assert spreads[3] != pytest.approx(spreads[0])
+
+
 def test_the_seed_decides_the_weights() -> None:
     problem, table = Problem("classification", "y", QUICK, seed=2**64 - 1), mixed(120)
     hashes = [

@@ -66,7 +66,7 @@ def test_a_request_with_everything() -> None:
         target="größe",
         task=job_pb2.REGRESSION,
         seed=2**32 - 1,
-        split=job_pb2.Split(validation_fraction=0, test_fraction=0.5),
+        split=job_pb2.Split(validation_fraction=0, test_fraction=0.5, seed=0),
         validation_dataset_id="v",
         test_dataset_id="t",
         display_name="☃",
@@ -105,6 +105,7 @@ def test_a_request_with_everything() -> None:
         time_limit=1.5,
         tenant="lab",
         weighting=Weighting("w", ClassWeight.BALANCED, (("a", 0.5), ("b", 2.0))),
+        split_seed=0,
         excluded_columns=("z", "größe 2"),
         transforms=(
             FeatureTransform(TransformKind.BINS, ("x",), 10),
@@ -114,6 +115,12 @@ def test_a_request_with_everything() -> None:
     )
     assert jobs.job_request(message, "lab") == asked
     assert jobs.job_request(job_service_pb2.CreateJobRequest(), "default") == JobRequest("", "")
+
+
+@pytest.mark.parametrize("seed", [None, 0, 2**32 - 1])
+def test_the_seed_of_a_split_is_written_where_there_is_one(seed: int | None) -> None:
+    split = jobs.job(replace(job(), spec=spec(split_seed=seed))).split
+    assert (split.seed if split.HasField("seed") else None) == seed
 
 
 def test_numbers_that_are_no_enum_value_are_refused_by_name() -> None:
