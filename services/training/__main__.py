@@ -138,7 +138,7 @@ def _sweeps(
     return Registration(
         "mlapi.training.v1.SweepService",
         sweep_service_pb2_grpc.add_SweepServiceServicer_to_server,
-        SweepServicer(sweeps, create),
+        SweepServicer(sweeps, create, settings.prices()),
     )
 
 

@@ -132,11 +132,22 @@ def test_the_client_and_the_command_search_as_rest_does(stack: Stack) -> None:
         assert (len(ended.trials), bool(ended.model_id)) == (3, True)
         assert asked.sweep_id in {one.sweep_id for one in client.sweeps.list(page_size=1)}
     common = ["--address", stack.address, "sweeps"]
-    searched = ("--algorithm", "logistic", "--search", "l2=0.01:100.0:log", "--trials", "2", "--wait")
+    searched = (
+        "--algorithm",
+        "logistic",
+        "--search",
+        "l2=0.01:100.0:log",
+        "--trials",
+        "2",
+        "--keep-models",
+        "--wait",
+    )
     arguments = [*common, "create", "searched", "--target", "kind", *searched]
     made = CliRunner().invoke(main, arguments)
     assert made.exit_code == 0, made.output
     assert "SUCCEEDED" in made.output
+    kept = CliRunner().invoke(main, [*arguments, "--keep-models", "--json"])
+    assert all(one["model_id"] for one in json.loads(kept.output)["trials"])
     shown = CliRunner().invoke(main, [*common, "get", asked.sweep_id, "--json"])
     assert json.loads(shown.output)["sweep_id"] == asked.sweep_id
     for action in (["list"], ["delete", asked.sweep_id]):

@@ -46,6 +46,7 @@ class Sweeps:
         skip_invalid_proposals: bool = False,
         warm_start_sweep_ids: Sequence[str] = (),
         display_name: str = "",
+        keep_models: bool = False,
         request_id: str = "",
         validate_only: bool = False,
     ) -> sweep_pb2.Sweep:
@@ -55,6 +56,7 @@ class Sweeps:
         `{"name": "learning_rate", "float": {"low": 1e-3, "high": 0.1, "log": True}}`; what is usual for the
         algorithm when empty. sampler: "tpe" or "random". proposals: `{"values": {name: value}}`, tried first.
         parallel: trials at once; as many as there are slots when 0. max_seconds, max_cost_usd: none when 0.
+        keep_models: of every trial, not only the best; they are the caller's to delete.
         request_id: makes the call safe to repeat over clients too; generated when absent.
         Raises InvalidValue before anything is sent; InvalidArgument, NotFound and FailedPrecondition as the
         service sees it.
@@ -79,6 +81,7 @@ class Sweeps:
             skip_invalid_proposals=skip_invalid_proposals,
             warm_start_sweep_ids=warm_start_sweep_ids,
             display_name=display_name,
+            keep_models=keep_models,
             request_id=request_id or str(uuid.uuid4()),
             validate_only=validate_only,
         )

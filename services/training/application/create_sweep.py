@@ -59,6 +59,7 @@ class SweepRequest:
     skip_invalid_proposals: bool = False
     warm_start_sweep_ids: tuple[str, ...] = ()
     display_name: str = ""
+    keep_models: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ class CreateSweep:
             rejections=rejections,
             warm_start_sweep_ids=request.warm_start_sweep_ids,
             learned=_learned(tx, request.warm_start_sweep_ids, base, metric, space),
+            keep_models=request.keep_models,
         )
 
 

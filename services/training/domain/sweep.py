@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import reduce
 from typing import Any
 
 from services.training.domain.dataset import DEFAULT_TENANT
@@ -174,6 +175,7 @@ class Sweep:
     earlier_seconds: float = 0.0
     error: JobError | None = None
     end_time: datetime | None = None
+    keep_models: bool = False
 
     # What it has come to
 
@@ -202,10 +204,7 @@ class Sweep:
     @property
     def usage(self) -> Usage:
         """What all trials that have ended have used together."""
-        total = Usage()
-        for one in self.trials:
-            total = total.plus(one.usage)
-        return total
+        return reduce(Usage.plus, (one.usage for one in self.trials), Usage())
 
     def loss(self, trial: Trial) -> float:
         """What is to be small; infinite without a result."""
@@ -309,7 +308,9 @@ class Sweep:
         return replace(after, state=TrialState.FAILED, error=JobError("INTERNAL", "TRAINING_FAILED", text))
 
     def dropping(self) -> tuple[Sweep, tuple[str, ...]]:
-        """Without the models that are not the best so far, and the ids of those."""
+        """Without the models that are not the best so far, and the ids of those; none with `keep_models`."""
+        if self.keep_models:
+            return self, ()
         best = self.best
         others = tuple(one.model_id for one in self.trials if one.model_id and one is not best)
         trials = tuple(one if one is best else replace(one, model_id="") for one in self.trials)

@@ -14,7 +14,7 @@ from services.training.domain import search_space as domain
 from services.training.domain.job import Job, Usage
 from services.training.domain.job_values import EXCLUDED_COLUMNS, TRANSFORMS
 from services.training.domain.search_space import SearchSpace
-from services.training.domain.sweep import Budget, Proposal, SamplerKind, Sweep, Trial
+from services.training.domain.sweep import Budget, Prices, Proposal, SamplerKind, Sweep, Trial
 from services.training.domain.transforms import FeatureTransform
 from services.training.domain.values import ColumnNames
 from services.training.domain.values import Value as Plain
@@ -42,6 +42,7 @@ def sweep_request(message: sweep_service_pb2.CreateSweepRequest, tenant: str) ->
         skip_invalid_proposals=message.skip_invalid_proposals,
         warm_start_sweep_ids=tuple(message.warm_start_sweep_ids),
         display_name=message.display_name,
+        keep_models=message.keep_models,
     )
 
 
@@ -139,8 +140,8 @@ def _number(value: float) -> float | int:
     return int(value) if value.is_integer() else value
 
 
-def sweep(item: Sweep, *, trials: bool = True) -> sweep_pb2.Sweep:
-    """A sweep on the wire. trials: with its leaderboard."""
+def sweep(item: Sweep, prices: Prices, *, trials: bool = True) -> sweep_pb2.Sweep:
+    """A sweep on the wire. prices: of what it has used. trials: with its leaderboard."""
     best = item.best
     return sweep_pb2.Sweep(
         sweep_id=item.sweep_id,
@@ -159,6 +160,8 @@ def sweep(item: Sweep, *, trials: bool = True) -> sweep_pb2.Sweep:
         model_id=item.model_id,
         rejections=[sweep_pb2.Rejection(**vars(one)) for one in item.rejections],
         usage=_usage(item.usage),
+        cost_usd=prices.cost(item.usage),
+        keep_models=item.keep_models,
         error=mapping_jobs.error(item.error, sweep_id=item.sweep_id) if item.error else None,
         create_time=timestamp(item.create_time),
         end_time=timestamp(item.end_time),
@@ -189,6 +192,7 @@ def _trial(item: Trial, of: Sweep) -> sweep_pb2.Trial:
         validation_metrics=item.validation_metrics,
         test_metrics=item.test_metrics,
         job_id=item.job_id,
+        model_id=item.model_id,
         seconds=item.usage.wall_seconds,
         error=mapping_jobs.error(item.error, sweep_id=of.sweep_id) if item.error else None,
     )

@@ -61,7 +61,7 @@ def test_a_sweep_is_created_with_what_is_usual(create: Create, store: SqlStore) 
     assert stored(store) == [made]
     assert (made.metric, made.parallel, made.sampler, made.rows) == ("log_loss", 3, "tpe", 100)
     assert made.space == usual_space(made.base.hyperparameters, "classification")
-    sent = mapping_sweeps.sweep(made)
+    sent = mapping_sweeps.sweep(made, Prices())
     assert (sent.state, sent.base.job_id, sent.base.logistic.l2) == (sweep_pb2.Sweep.RUNNING, "", 1.0)
     assert mapping_sweeps._space(sent.space) == made.space
 

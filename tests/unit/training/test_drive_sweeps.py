@@ -41,6 +41,7 @@ from services.training.domain.sweep import (
     TrialState,
 )
 from services.training.domain.usual_space import usual_space
+from services.training.rpc import mapping_sweeps
 from tests.unit.training.samples import SPACE, content, dataset, model, spec, sqlite_store, sweep
 from tests.unit.training.stand_ins import HandClock, Processes
 
@@ -208,6 +209,18 @@ def test_rounds_begin_with_proposals_and_end_with_the_best_model(tmp_path: Path,
     assert [one.number for one in ended.trials if one.state is TrialState.FAILED] == [2]
     assert it.models() == [ended.model_id] == [f"model-job-1-{ended.leaderboard[0].number}"]
     assert ended.usage.wall_seconds == 5.0
+
+
+def test_every_model_stays_where_it_was_asked_to(tmp_path: Path, store: SqlStore) -> None:
+    ended = Scene(store, tmp_path, keep_models=True).to_the_end()
+    done = [one for one in ended.trials if one.state is TrialState.SUCCEEDED]
+    with store.read() as tx:
+        assert [bool(tx.models.get(one.model_id)) for one in done] == [True] * 4
+    sent = mapping_sweeps.sweep(ended, Prices(3600.0))
+    assert {one.number: one.model_id for one in sent.trials if one.model_id} == {
+        one.number: one.model_id for one in done
+    }
+    assert (sent.keep_models, sent.cost_usd) == (True, ended.usage.cpu_seconds)
 
 
 def test_tpe_begins_with_the_defaults_and_a_small_space_is_used_up(tmp_path: Path, store: SqlStore) -> None:

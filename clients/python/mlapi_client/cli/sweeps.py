@@ -87,6 +87,7 @@ def _value(text: str) -> Any:
 @click.option("--max-seconds", type=click.FloatRange(min=0), default=0.0, help="Ends it after so long.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option("--name", "display_name", default="", help="A name for people.")
+@click.option("--keep-models", is_flag=True, help="Of every trial, not only the best; yours to delete.")
 @click.option("--wait", is_flag=True, help="Until it has ended.")
 @json_option
 @pass_session
@@ -175,17 +176,23 @@ def _answer(session: Session, sweep: sweep_pb2.Sweep) -> None:
     screen.print(f"sweep       {sweep.sweep_id}, {State.Name(sweep.state)}")
     if sweep.model_id:
         screen.print(f"model       {sweep.model_id}")
+    if sweep.cost_usd:
+        screen.print(f"cost        {sweep.cost_usd:.2f} USD")
     if sweep.trials:
         screen.print(_leaderboard(sweep))
 
 
 def _leaderboard(sweep: sweep_pb2.Sweep) -> Any:
-    table = display.table("trial", "state", sweep.metric, "test", "seconds", "by", "values")
+    kept = sweep.keep_models
+    table = display.table(
+        "trial", "state", sweep.metric, "test", "seconds", "by", "values", *(["model"] if kept else [])
+    )
     for trial in sweep.trials:
         values = ", ".join(f"{name}={_shown(value)}" for name, value in sorted(trial.values.items()))
         measured = [_metric(part, sweep.metric) for part in (trial.validation_metrics, trial.test_metrics)]
         state = sweep_pb2.Trial.State.Name(trial.state)
-        table.add_row(str(trial.number), state, *measured, f"{trial.seconds:.1f}", trial.source, values)
+        about = (f"{trial.seconds:.1f}", trial.source, values, *([trial.model_id] if kept else []))
+        table.add_row(str(trial.number), state, *measured, *about)
     return table
 
 

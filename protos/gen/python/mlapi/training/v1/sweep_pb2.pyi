@@ -163,8 +163,8 @@ class Sweep(_message.Message):
     best_trial: _builtins.int
     """Output only. Number of the best trial; absent before there is one."""
     model_id: _builtins.str
-    """Output only. Model of the best trial, when SUCCEEDED or CANCELLED; those of the others are not kept. A
-    sweep that is resumed drops it when it finds a better one.
+    """Output only. Model of the best trial, when SUCCEEDED or CANCELLED. Without `keep_models`, those of the
+    others are not kept, and a sweep that is resumed drops it when it finds a better one.
     """
     cost_usd: _builtins.float
     """Output only. What that cost, at `TRAINING_USD_PER_CPU_HOUR` and `TRAINING_USD_PER_GPU_HOUR`; 0 where neither
