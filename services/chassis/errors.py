@@ -5,6 +5,7 @@ AppError
 ├── NotFound             the resource does not exist
 ├── AlreadyExists        the resource exists, or the request id was used for something else
 ├── FailedPrecondition   the request is right, but not in this state
+├── Aborted              another call was first
 ├── ResourceExhausted    a limit is reached, or the disk is full
 ├── Unavailable          try again in a moment
 ├── DeadlineExceeded     time ran out
@@ -83,6 +84,12 @@ class FailedPrecondition(AppError):
     """Right, but not in this state."""
 
     code = "FAILED_PRECONDITION"
+
+
+class Aborted(AppError):
+    """Another call was first; look again."""
+
+    code = "ABORTED"
 
 
 class ResourceExhausted(AppError):

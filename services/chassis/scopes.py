@@ -33,6 +33,7 @@ SCOPES: Mapping[str, tuple[Scope, Scope]] = {
     "mlapi.training.v1.JobService": _TRAINING,
     "mlapi.training.v1.ModelService": _TRAINING,
     "mlapi.training.v1.SweepService": _TRAINING,
+    "mlapi.training.v1.RegistryService": _TRAINING,
     "mlapi.ai_gateway.v1.ChatService": _CALLING,
     "mlapi.ai_gateway.v1.WireService": _CALLING,
     "mlapi.ai_gateway.v1.BatchService": _CALLING,

@@ -12,6 +12,7 @@ from mlapi.training.v1 import (
     dataset_service_pb2_grpc,
     job_service_pb2_grpc,
     model_service_pb2_grpc,
+    registry_service_pb2_grpc,
     sweep_service_pb2_grpc,
     upload_service_pb2_grpc,
 )
@@ -39,6 +40,7 @@ from services.training.application.export_model import ExportModel
 from services.training.application.jobs import Jobs
 from services.training.application.models import Models
 from services.training.application.reconcile import Reconciler
+from services.training.application.registry import Registry
 from services.training.application.sweeps import Sweeps
 from services.training.application.upload_dataset import UploadDataset
 from services.training.application.uploads import Turns, Uploads
@@ -47,6 +49,7 @@ from services.training.compute.backend import open_backend
 from services.training.rpc.datasets import DatasetServicer
 from services.training.rpc.jobs import JobServicer
 from services.training.rpc.models import ModelServicer
+from services.training.rpc.registry import RegistryServicer
 from services.training.rpc.sweeps import SweepServicer
 from services.training.rpc.uploads import UploadServicer
 from services.training.rpc.watch import Watch
@@ -170,6 +173,11 @@ def _data(store: SqlStore, artifacts: DiskArtifacts) -> list[Registration]:
             "mlapi.training.v1.ModelService",
             model_service_pb2_grpc.add_ModelServiceServicer_to_server,
             ModelServicer(models, ExportModel(models)),
+        ),
+        Registration(
+            "mlapi.training.v1.RegistryService",
+            registry_service_pb2_grpc.add_RegistryServiceServicer_to_server,
+            RegistryServicer(Registry(store, clock.now)),
         ),
     ]
 

@@ -25,6 +25,7 @@ from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.dataset import ColumnType
 from services.training.domain.hyperparameters import Linear, Mlp
 from services.training.domain.job import Device, Job, JobError, JobState, Source, Task, Usage
+from services.training.domain.registry import RegisteredModel
 from services.training.domain.search_space import (
     Choice,
     Condition,
@@ -53,7 +54,7 @@ from tests.unit.training.samples import (
 
 SCRIPTS = Path(migrations.__path__[0])
 SNAPSHOTS = Path(__file__).with_name("snapshots")
-RELEASES = ("0001", "0002", "0003")
+RELEASES = ("0001", "0002", "0003", "0004")
 EVERYTHING = Page(1000)
 SECOND = timedelta(seconds=1)
 # In full, for defaults may change and what is stored may not.
@@ -298,6 +299,9 @@ SWEEP = sweep(
 )
 
 
+NAMED = RegisteredModel("roses", NOW, NOW).registered("model-1", LATER, ["champion"], comment="größe")
+
+
 def second_release() -> dict[JobState, Job]:
     """The jobs of 0002.sql."""
     jobs = dict(JOBS)
@@ -326,6 +330,7 @@ def fill(store: Store) -> None:
             tx.jobs.add(one)
         tx.jobs.record("job-running", HISTORY)
         tx.models.add(replace(model(), source=SOURCE))
+        tx.registry.put(NAMED)
         tx.uploads.put(upload())
         tx.sweeps.add(SWEEP)
         tx.jobs.add(replace(job("job-1-0"), spec=A_SPEC, sweep_id="sweep-1"))
@@ -347,7 +352,8 @@ def test_this_release_is_read_back(before: Callable[[str], str], release: str) -
             assert [replace(one, position=0) for one in history] == HISTORY
             assert tx.models.get("model-1") == replace(model(), source=SOURCE)
             assert tx.uploads.get("upload-1") == upload()
-            assert tx.sweeps.get("sweep-1") == (SWEEP if release == "0003" else None)
+            assert tx.sweeps.get("sweep-1") == (SWEEP if release >= "0003" else None)
+            assert tx.registry.get("roses") == (NAMED if release >= "0004" else None)
             assert (tx.jobs.get("job-1-0") is None) == (release == "0002")
             found = {name: tx.requests.find(name) for name in ANSWERS}
             assert found == {name: Replay("Method", "f00d", answer) for name, answer in ANSWERS.items()}

@@ -28,6 +28,7 @@ from services.training.domain.job import (
     Task,
     Usage,
 )
+from services.training.domain.registry import RegisteredModel
 from services.training.domain.schedule import Standing
 from services.training.domain.sweep import (
     Budget,
@@ -99,6 +100,28 @@ def test_a_dataset_is_put_replaced_and_deleted(store: Store) -> None:
     with store.read() as tx:
         assert tx.datasets.get("table") is None
         assert not tx.datasets.holds_content("a1")
+
+
+def test_names_are_kept_in_the_order_of_their_codes_with_what_they_point_to(store: Store) -> None:
+    named = {name: RegisteredModel(name, NOW, LATER) for name in ("b", "B", "a-1", "a.1", "a")}
+    named["b"] = named["b"].registered("m1", NOW, ["champion"], comment="☃").registered("m2", LATER)
+    named["a"] = named["a"].registered("m2", NOW, enhancement_id="e")
+    with store.write() as tx:
+        for one in named.values():
+            tx.registry.put(one)
+    with store.write() as tx:
+        assert tx.registry.get("b") == named["b"]
+        assert tx.registry.get("c") is None
+        assert [one.name for one in tx.registry.page("", 9)] == ["B", "a", "a-1", "a.1", "b"]
+        assert [one.name for one in tx.registry.page("a", 2)] == ["a-1", "a.1"]
+        versions = [(name, one.version) for name, one in tx.registry.pointing_to("m2")]
+        assert versions == [("a", 1), ("b", 2)]
+        tx.registry.put(named["b"].without(2, LATER))
+        tx.registry.delete("a")
+    with store.read() as tx:
+        assert tx.registry.pointing_to("m2") == []
+        assert tx.registry.get("a") is None
+        assert tx.registry.get("b") == named["b"].without(2, LATER)
 
 
 @pytest.mark.parametrize("params", [Linear(l2=3), Logistic(tolerance=1e-9), Mlp(hidden_sizes=(7,)), Mlp()])

@@ -13,6 +13,7 @@ from services.chassis.database import Database
 from services.chassis.errors import AlreadyExists
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.ports import Page, Replay
+from services.training.domain.registry import RegisteredModel
 from tests.unit.training.samples import NOW, content, dataset, job, model, sweep, upload
 
 EVERYTHING = Page(1000)
@@ -30,7 +31,7 @@ class View(SqlStore):
 
 @pytest.fixture
 def store(url: str) -> Iterator[View]:
-    """With a dataset, a job, a model and an upload of tenant `a`, each of the id `it`."""
+    """With one thing of each kind of tenant `a`, each of the id `it`."""
     database = Database(url)
     view = View(database)
     with view.write() as tx:
@@ -39,6 +40,7 @@ def store(url: str) -> Iterator[View]:
         tx.models.add(replace(model("it"), tenant="a"))
         tx.uploads.put(replace(upload("it"), tenant="a"))
         tx.sweeps.add(sweep("it", tenant="a"))
+        tx.registry.put(RegisteredModel("it", NOW, NOW, "a").registered("it", NOW))
     yield view
     database.close()
 
@@ -56,11 +58,12 @@ def seen(store: View, tenant: str | None) -> dict[str, int]:
         for kind in ("datasets", "models", "uploads", "sweeps"):
             found[kind] += kinds[kind].page(EVERYTHING)
         found["jobs"] += tx.jobs.page(EVERYTHING, None)
+        found["registry"] = [tx.registry.get("it"), *tx.registry.page("", 9)]
     return {kind: sum(one is not None for one in items) for kind, items in found.items()}
 
 
 def test_what_belongs_to_others_is_not_there(store: View) -> None:
-    everything = {"datasets": 3, "models": 2, "uploads": 3, "jobs": 3, "sweeps": 3}
+    everything = {"datasets": 3, "models": 2, "uploads": 3, "jobs": 3, "sweeps": 3, "registry": 2}
     assert seen(store, "a") == seen(store, None) == everything
     assert seen(store, "b") == seen(store, "") == seen(store, "default") == dict.fromkeys(everything, 0)
 
@@ -71,8 +74,22 @@ def test_what_no_tenant_is_named_for_belongs_to_the_default_one(store: View) -> 
             sqlite = connection.dialect.name == "sqlite"
             without = "json_remove(document, '$.tenant')" if sqlite else "(document::jsonb - 'tenant')::json"
             connection.execute(text(f"UPDATE {table} SET document = {without}"))
-    assert seen(store, "default") == {"datasets": 3, "models": 2, "uploads": 3, "jobs": 0, "sweeps": 0}
-    assert seen(store, "a") == {"datasets": 0, "models": 0, "uploads": 0, "jobs": 3, "sweeps": 3}
+    assert seen(store, "default") == {
+        "datasets": 3,
+        "models": 2,
+        "uploads": 3,
+        "jobs": 0,
+        "sweeps": 0,
+        "registry": 0,
+    }
+    assert seen(store, "a") == {
+        "datasets": 0,
+        "models": 0,
+        "uploads": 0,
+        "jobs": 3,
+        "sweeps": 3,
+        "registry": 2,
+    }
 
 
 def test_an_id_that_another_tenant_has_cannot_be_taken_over(store: View) -> None:
@@ -80,6 +97,8 @@ def test_an_id_that_another_tenant_has_cannot_be_taken_over(store: View) -> None
     with store.write() as tx, pytest.raises(AlreadyExists) as refused:
         tx.datasets.put(replace(dataset("it"), tenant="b"))
     assert "tenant" not in str(refused.value)
+    with store.write() as tx, pytest.raises(AlreadyExists):
+        tx.registry.put(RegisteredModel("it", NOW, NOW, "b"))
     store.tenant = "a"
     with store.read() as tx:
         assert tx.datasets.get("it") == replace(dataset("it", held=content()), tenant="a")
@@ -90,6 +109,7 @@ def test_contents_in_use_and_the_queue_are_everyones(store: View) -> None:
     with store.read() as tx:
         assert tx.datasets.holds_content(content().key)
         assert tx.models.trained_on(model("it").source.key)
+        assert [name for name, _ in tx.registry.pointing_to("it")] == ["it"]
         assert [one.tenant for one in tx.jobs.standings()] == ["a"]
 
 

@@ -107,6 +107,7 @@ def test_reflection_describes_every_service(channel: grpc.Channel) -> None:
         "mlapi.training.v1.JobService",
         "mlapi.training.v1.ModelService",
         "mlapi.training.v1.SweepService",
+        "mlapi.training.v1.RegistryService",
         "mlapi.ai_gateway.v1.StatusService",
         "mlapi.ai_gateway.v1.EnhancementService",
         "mlapi.health.v1.HealthService",

@@ -269,6 +269,7 @@ def test_the_process_lives_alone_describes_all_services_and_ends(process: subpro
         "mlapi.training.v1.JobService",
         "mlapi.training.v1.ModelService",
         "mlapi.training.v1.SweepService",
+        "mlapi.training.v1.RegistryService",
         "mlapi.ai_gateway.v1.StatusService",
         "mlapi.ai_gateway.v1.EnhancementService",
         "mlapi.health.v1.HealthService",

@@ -11,6 +11,7 @@ from mlapi_client.ai import Ai
 from mlapi_client.datasets import Datasets
 from mlapi_client.jobs import Jobs
 from mlapi_client.models import Models
+from mlapi_client.registry import Registry
 from mlapi_client.sweeps import Sweeps
 from mlapi_client.transport import Connection, Retry
 
@@ -42,6 +43,7 @@ class Client:
         self.datasets = Datasets(self._connection)
         self.jobs = Jobs(self._connection)
         self.models = Models(self._connection)
+        self.registry = Registry(self._connection)
         self.sweeps = Sweeps(self._connection)
         self.ai = Ai(self._connection)
 

@@ -12,6 +12,7 @@ from services.training.application import events, idempotency
 from services.training.application.datasets import check_display_name, found, reserve_content
 from services.training.application.features import check_columns, check_start_columns, check_transforms
 from services.training.application.ports import Store, Transaction
+from services.training.application.references import found_model
 from services.training.application.weights import check_classes, check_weights, class_weight_problems
 from services.training.domain.dataset import DEFAULT_TENANT, ColumnType, Content, ProfiledColumn
 from services.training.domain.hyperparameters import ALGORITHMS, Blend, Hyperparameters, KMeans
@@ -175,7 +176,7 @@ def asked_spec(tx: Transaction, request: JobRequest, device: Device) -> tuple[Jo
         test_fraction=request.test_fraction,
         validation=_part(tx, "validation_dataset_id", request, content),
         test=_part(tx, "test_dataset_id", request, content),
-        warm_start_model_id=request.warm_start_model_id,
+        warm_start_model_id=start.model_id if start else "",
         device=device,
         max_attempts=request.max_attempts,
         time_limit=request.time_limit,
@@ -191,9 +192,7 @@ def _start(tx: Transaction, request: JobRequest, task: Task) -> Model | None:
     """The model to begin with, as far as can be told without its weights."""
     if not request.warm_start_model_id:
         return None
-    model = tx.models.get(request.warm_start_model_id)
-    if model is None:
-        raise NotFound("model", request.warm_start_model_id)
+    model = found_model(tx, request.warm_start_model_id)
     if (model.target, model.task) != (request.target, task):
         problem = f"does {model.task} of {model.target!r}, and this job does {task} of {request.target!r}"
         raise invalid_fields({"warm_start_model_id": problem})

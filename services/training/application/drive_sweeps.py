@@ -12,6 +12,7 @@ from services.chassis.clock import Clock
 from services.training.application.datasets import drop_unused_content, in_use, reserve_content
 from services.training.application.jobs import ask_to_stop
 from services.training.application.ports import Artifacts, Sampler, Store, Transaction
+from services.training.application.registry import keep_model
 from services.training.application.trials import add_job
 from services.training.domain.job import Job, JobError, Usage
 from services.training.domain.sweep import Prices, Sweep, SweepState, Trial, TrialState
@@ -123,8 +124,7 @@ class SweepDriver:
                 return
             sweep, dropped = sweep.collected(_jobs(tx, sweep), self._clock()).dropping()
             tx.sweeps.update(sweep)
-            for model_id in dropped:
-                tx.models.delete(model_id)
+            dropped = tuple(one for one in dropped if _drop(tx, one))
         # The rows go first: a crash then leaves nameless weights, which are swept.
         for model_id in dropped:
             self._artifacts.delete_model(model_id)
@@ -211,6 +211,15 @@ _NO_DATA = JobError("NOT_FOUND", "DATASET_NOT_FOUND", "The dataset was deleted b
 def _jobs(tx: Transaction, sweep: Sweep) -> dict[str, Job | None]:
     """The jobs of the trials that have not ended, by id."""
     return {trial.job_id: tx.jobs.get(trial.job_id) for trial in sweep.running}
+
+
+def _drop(tx: Transaction, model_id: str) -> bool:
+    """Deletes the model, unless somebody has registered it meanwhile. Whether it did."""
+    keep_model(tx, model_id)
+    if tx.registry.pointing_to(model_id):
+        return False
+    tx.models.delete(model_id)
+    return True
 
 
 def _still(tx: Transaction, seen: Sweep) -> Sweep | None:

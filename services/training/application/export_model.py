@@ -32,7 +32,7 @@ class ExportModel:
             raise invalid_fields({"format": f"must be {' or '.join(ExportFormat)}"})
         model = self._models.get(model_id)
         try:
-            data = self._models.trained(model_id).export(format, model.target_type)
+            data = self._models.trained(model.model_id).export(format, model.target_type)
         except Unexportable as error:
             raise invalid_fields({"format": str(error)}) from error
-        return ExportedModel(f"{model_id}.{format}", data, hashlib.sha256(data).hexdigest())
+        return ExportedModel(f"{model.model_id}.{format}", data, hashlib.sha256(data).hexdigest())

@@ -10,7 +10,17 @@ from services.chassis.clock import Clock
 from services.chassis.errors import FailedPrecondition, NotFound, invalid_fields
 from services.training.application import idempotency, paging
 from services.training.application.datasets import drop_unused_content
-from services.training.application.ports import Artifacts, InvalidRow, Learner, Outcome, Store, TrainedModel
+from services.training.application.ports import (
+    Artifacts,
+    InvalidRow,
+    Learner,
+    Outcome,
+    Store,
+    TrainedModel,
+    Transaction,
+)
+from services.training.application.references import found_model
+from services.training.application.registry import keep_model
 from services.training.domain.job import Task
 from services.training.domain.model import Explanation, Model
 
@@ -31,12 +41,9 @@ class Models:
         self._lock = Lock()
 
     def get(self, model_id: str) -> Model:
-        """Raises NotFound."""
+        """The model that `model_id` stands for, see `references`; raises NotFound."""
         with self._store.read() as tx:
-            model = tx.models.get(model_id)
-        if model is None:
-            raise NotFound("model", model_id)
-        return model
+            return found_model(tx, model_id)
 
     def page(self, size: int, token: str) -> tuple[list[Model], str]:
         """One page, newest first, and the token of the next."""
@@ -46,14 +53,19 @@ class Models:
         return paging.cut("models", page, items)
 
     def delete(self, model_id: str, request_id: str) -> None:
-        """Raises NotFound. The row goes first: a crash then leaves nameless weights, no broken model."""
+        """Raises NotFound, and FailedPrecondition while a version of a name points to it.
+
+        The row goes first: a crash then leaves nameless weights, no broken model.
+        """
         asked = idempotency.fingerprint(model_id)
         with self._store.write() as tx:
             if idempotency.earlier(tx, request_id, "DeleteModel", asked):
                 return
+            keep_model(tx, model_id)
             model = tx.models.get(model_id)
             if model is None:
                 raise NotFound("model", model_id)
+            _check_unused(tx, model_id)
             tx.models.delete(model_id)
             idempotency.remember(tx, request_id, "DeleteModel", asked, None, self._clock())
         with self._lock:
@@ -67,14 +79,14 @@ class Models:
             raise invalid_fields({"rows": f"at most {MOST_ROWS} at once, got {len(rows)}"})
         model = self.get(model_id)
         try:
-            return model, self.trained(model_id).predict(rows)
+            return model, self.trained(model.model_id).predict(rows)
         except InvalidRow as bad:
             raise invalid_fields({f"rows[{bad.row}].{bad.column}": bad.problem}) from None
 
     def explain(self, model_id: str) -> Explanation:
         """Raises NotFound, and FailedPrecondition for a model of which nothing was measured."""
         model = self.get(model_id)
-        found = self.trained(model_id).explanation
+        found = self.trained(model.model_id).explanation
         if found is None:
             raise FailedPrecondition("MODEL_NOT_EXPLAINED", _why_not(model), model_id=model_id)
         return found
@@ -94,6 +106,13 @@ class Models:
             while len(self._ready) > MODELS_IN_MEMORY:
                 self._ready.popitem(last=False)
         return trained
+
+
+def _check_unused(tx: Transaction, model_id: str) -> None:
+    names = ", ".join(f"{name}@{one.version}" for name, one in tx.registry.pointing_to(model_id))
+    if names:
+        message = f"The model {model_id!r} is {names}; delete that version first."
+        raise FailedPrecondition("MODEL_IN_USE", message, model_id=model_id, versions=names)
 
 
 def _why_not(model: Model) -> str:

@@ -29,14 +29,41 @@ def token(kind: str, position: int) -> str:
 
 def position(kind: str, token: str) -> int:
     """The inverse of `token`; raises INVALID_PAGE_TOKEN."""
+    prefix, _, number = _text(token).partition(":")
+    if prefix == kind and number.isascii() and number.isdecimal() and len(number) < 19:
+        return int(number)
+    raise _invalid(token)
+
+
+def _text(token: str) -> str:
+    """What a token holds; raises INVALID_PAGE_TOKEN."""
     try:
-        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
-        prefix, _, number = text.partition(":")
-        if prefix == kind and number.isascii() and number.isdecimal() and len(number) < 19:
-            return int(number)
+        return base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
     except ValueError:
-        pass
-    raise InvalidArgument("INVALID_PAGE_TOKEN", f"{token[:100]!r} is no page token or cursor of this list.")
+        raise _invalid(token) from None
+
+
+def _invalid(token: str) -> InvalidArgument:
+    return InvalidArgument("INVALID_PAGE_TOKEN", f"{token[:100]!r} is no page token or cursor of this list.")
+
+
+def parse_named(kind: str, size: int, token: str) -> tuple[int, str]:
+    """The same of a list in the order of names: how many, and after which name; empty for the first page."""
+    page = parse(kind, size, "")
+    return page.size, _name(kind, token) if token else ""
+
+
+def name_token(kind: str, name: str) -> str:
+    """The token for what comes after `name` in the list `kind`."""
+    return base64.urlsafe_b64encode(f"{kind}:{name}".encode()).decode().rstrip("=")
+
+
+def _name(kind: str, token: str) -> str:
+    """The inverse of `name_token`; raises INVALID_PAGE_TOKEN."""
+    prefix, _, name = _text(token).partition(":")
+    if prefix == kind:
+        return name
+    raise _invalid(token)
 
 
 def one_more(page: Page) -> Page:

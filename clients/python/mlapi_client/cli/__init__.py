@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "jobs": ("jobs", "Create, watch, cancel, resume and delete training jobs."),
     "sweeps": ("sweeps", "Search for good hyperparameters; cancel, resume, show and delete searches."),
     "models": ("models", "List, show and delete trained models."),
+    "registry": ("registry", "Models under names: register, move aliases, list, show and delete."),
     "predict": ("predict", "Predict rows with a model."),
     "ai": ("ai", "Status of the AI providers; proposals for better models."),
     "health": ("health", "What works and what does not."),

@@ -12,6 +12,7 @@ from services.training.domain.dataset import Content, Dataset
 from services.training.domain.hyperparameters import from_json, to_json
 from services.training.domain.job import Job
 from services.training.domain.model import Model
+from services.training.domain.registry import RegisteredModel
 from services.training.domain.sweep import Sweep
 from services.training.domain.upload import Upload
 
@@ -19,6 +20,7 @@ _contents = TypeAdapter(Content)
 _datasets = TypeAdapter(Dataset)
 _jobs = TypeAdapter(Job)
 _models = TypeAdapter(Model)
+_registered = TypeAdapter(RegisteredModel)
 _sweeps = TypeAdapter(Sweep)
 _uploads = TypeAdapter(Upload)
 
@@ -86,6 +88,17 @@ def to_model(document: dict[str, Any]) -> Model:
     return _models.validate_python(document)
 
 
+def of_registered(named: RegisteredModel) -> dict[str, Any]:
+    """The document of a name of models."""
+    document: dict[str, Any] = _registered.dump_python(named, mode="json")
+    return document
+
+
+def to_registered(document: dict[str, Any]) -> RegisteredModel:
+    """The inverse of `of_registered`."""
+    return _registered.validate_python(document)
+
+
 def of_upload(upload: Upload) -> dict[str, Any]:
     """The document of an upload."""
     document: dict[str, Any] = _uploads.dump_python(upload, mode="json")
@@ -106,6 +119,8 @@ def of_answer(answer: Resource | None) -> dict[str, Any] | None:
             return {"kind": "job", "document": of_job(answer)}
         case Dataset():
             return {"kind": "dataset", "document": of_dataset(answer)}
+        case RegisteredModel():
+            return {"kind": "registered_model", "document": of_registered(answer)}
         case Sweep():
             return {"kind": "sweep", "document": of_sweep(answer)}
         case Upload():
@@ -122,6 +137,7 @@ def to_answer(document: dict[str, Any] | None) -> Resource | None:
 _ANSWERS: dict[str, Callable[[dict[str, Any]], Resource]] = {
     "job": to_job,
     "dataset": to_dataset,
+    "registered_model": to_registered,
     "sweep": to_sweep,
     "upload": to_upload,
 }

@@ -11,6 +11,7 @@ from services.chassis.database import Database
 from services.training.adapters.store_sql.datasets import SqlDatasets
 from services.training.adapters.store_sql.jobs import SqlJobs
 from services.training.adapters.store_sql.models import SqlModels
+from services.training.adapters.store_sql.registry import SqlRegistry
 from services.training.adapters.store_sql.requests import SqlRequests
 from services.training.adapters.store_sql.statements import hold
 from services.training.adapters.store_sql.sweeps import SqlSweeps
@@ -52,6 +53,7 @@ class SqlTransaction:
         self.datasets = SqlDatasets(connection, only)
         self.jobs = SqlJobs(connection, only)
         self.models = SqlModels(connection, only)
+        self.registry = SqlRegistry(connection, only)
         self.sweeps = SqlSweeps(connection, only)
         self.uploads = SqlUploads(connection, only)
         self.requests = SqlRequests(connection, writing, only)

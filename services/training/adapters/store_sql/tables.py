@@ -121,6 +121,23 @@ models = Table(
     sqlite_autoincrement=True,
 )
 
+# The document has the versions and aliases too.
+registered_models = Table(
+    "registered_models",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("document", JSON, nullable=False),
+)
+
+# The models that versions of a name point to.
+registered_versions = Table(
+    "registered_versions",
+    metadata,
+    _owner("registered_models.name", key=True),
+    Column("model_id", String, primary_key=True, index=True),
+)
+
 uploads = Table(
     "uploads",
     metadata,

@@ -12,12 +12,13 @@ from services.training.domain.dataset import Dataset, Version
 from services.training.domain.history import JobEvent, MetricPoint
 from services.training.domain.job import Job, JobState
 from services.training.domain.model import Model
+from services.training.domain.registry import ModelVersion, RegisteredModel
 from services.training.domain.schedule import Standing
 from services.training.domain.sweep import Sweep, SweepState
 from services.training.domain.upload import Upload
 
 Entry: TypeAlias = MetricPoint | JobEvent
-Resource: TypeAlias = Dataset | Job | Sweep | Upload
+Resource: TypeAlias = Dataset | Job | RegisteredModel | Sweep | Upload
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,23 @@ class Models(Protocol):
         """Whether any model was trained on this content."""
 
 
+class Registry(Protocol):
+    """Names of models in a transaction. Whoever changes one is alone with its name."""
+
+    def get(self, name: str) -> RegisteredModel | None: ...
+
+    def put(self, named: RegisteredModel) -> None:
+        """Adds it, or replaces the one of that name; raises AlreadyExists when that is another tenant's."""
+
+    def delete(self, name: str) -> None: ...
+
+    def page(self, after: str, limit: int) -> list[RegisteredModel]:
+        """At most `limit` whose names come after `after`, in the order of their characters' codes."""
+
+    def pointing_to(self, model_id: str) -> list[tuple[str, ModelVersion]]:
+        """Every version of the model, with its name, in the order of names; of all tenants."""
+
+
 class Sweeps(Protocol):
     """Sweeps in a transaction."""
 
@@ -209,6 +227,9 @@ class Transaction(Protocol):
 
     @property
     def models(self) -> Models: ...
+
+    @property
+    def registry(self) -> Registry: ...
 
     @property
     def sweeps(self) -> Sweeps: ...

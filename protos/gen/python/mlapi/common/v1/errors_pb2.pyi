@@ -52,6 +52,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A resource with this id exists already. ALREADY_EXISTS."""
     REQUEST_ID_REUSED: _ErrorReason.ValueType  # 21
     """The `request_id` was used before with another request body. ALREADY_EXISTS."""
+    REGISTERED_MODEL_NOT_FOUND: _ErrorReason.ValueType  # 120
+    """There is no registered model of that name. NOT_FOUND."""
+    MODEL_VERSION_NOT_FOUND: _ErrorReason.ValueType  # 121
+    """The registered model has no such version. NOT_FOUND."""
+    MODEL_IN_USE: _ErrorReason.ValueType  # 122
+    """A version of a registered model points to the model; delete that first. FAILED_PRECONDITION."""
+    MODEL_VERSION_ALIASED: _ErrorReason.ValueType  # 123
+    """An alias points to the version; move that first. FAILED_PRECONDITION."""
+    ALIAS_MOVED: _ErrorReason.ValueType  # 124
+    """The alias is not where the caller expects it; the metadata name `version`. ABORTED."""
+    MODELS_NOT_COMPARABLE: _ErrorReason.ValueType  # 125
+    """The models were not kept from the same test rows, or it is not known which those were. FAILED_PRECONDITION."""
     DATASET_EMPTY: _ErrorReason.ValueType  # 30
     """The dataset has no content yet. FAILED_PRECONDITION."""
     JOB_NOT_FINISHED: _ErrorReason.ValueType  # 31
@@ -174,6 +186,18 @@ ALREADY_EXISTS: ErrorReason.ValueType  # 20
 """A resource with this id exists already. ALREADY_EXISTS."""
 REQUEST_ID_REUSED: ErrorReason.ValueType  # 21
 """The `request_id` was used before with another request body. ALREADY_EXISTS."""
+REGISTERED_MODEL_NOT_FOUND: ErrorReason.ValueType  # 120
+"""There is no registered model of that name. NOT_FOUND."""
+MODEL_VERSION_NOT_FOUND: ErrorReason.ValueType  # 121
+"""The registered model has no such version. NOT_FOUND."""
+MODEL_IN_USE: ErrorReason.ValueType  # 122
+"""A version of a registered model points to the model; delete that first. FAILED_PRECONDITION."""
+MODEL_VERSION_ALIASED: ErrorReason.ValueType  # 123
+"""An alias points to the version; move that first. FAILED_PRECONDITION."""
+ALIAS_MOVED: ErrorReason.ValueType  # 124
+"""The alias is not where the caller expects it; the metadata name `version`. ABORTED."""
+MODELS_NOT_COMPARABLE: ErrorReason.ValueType  # 125
+"""The models were not kept from the same test rows, or it is not known which those were. FAILED_PRECONDITION."""
 DATASET_EMPTY: ErrorReason.ValueType  # 30
 """The dataset has no content yet. FAILED_PRECONDITION."""
 JOB_NOT_FINISHED: ErrorReason.ValueType  # 31

@@ -100,7 +100,8 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModel(self, request, context):
-        """Deletes a model and its weights. Returns NOT_FOUND if it does not exist.
+        """Deletes a model and its weights. Returns NOT_FOUND if it does not exist and FAILED_PRECONDITION while a version
+        of a registered model points to it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

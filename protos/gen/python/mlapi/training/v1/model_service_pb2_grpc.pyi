@@ -42,7 +42,9 @@ class ModelServiceStub:
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
     """Lists models, newest first."""
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _empty_pb2.Empty]
-    """Deletes a model and its weights. Returns NOT_FOUND if it does not exist."""
+    """Deletes a model and its weights. Returns NOT_FOUND if it does not exist and FAILED_PRECONDITION while a version
+    of a registered model points to it.
+    """
     Predict: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.PredictRequest, _model_service_pb2.PredictResponse]
     """Predicts rows. Returns NOT_FOUND if the model does not exist and INVALID_ARGUMENT, naming the row and
     the column, for a value that the model cannot take. Columns that it does not read are ignored.
@@ -77,7 +79,9 @@ class ModelServiceAsyncStub(ModelServiceStub):
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists models, newest first."""
     DeleteModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes a model and its weights. Returns NOT_FOUND if it does not exist."""
+    """Deletes a model and its weights. Returns NOT_FOUND if it does not exist and FAILED_PRECONDITION while a version
+    of a registered model points to it.
+    """
     Predict: _aio.UnaryUnaryMultiCallable[_model_service_pb2.PredictRequest, _model_service_pb2.PredictResponse]  # type: ignore[assignment]
     """Predicts rows. Returns NOT_FOUND if the model does not exist and INVALID_ARGUMENT, naming the row and
     the column, for a value that the model cannot take. Columns that it does not read are ignored.
@@ -127,7 +131,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.DeleteModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes a model and its weights. Returns NOT_FOUND if it does not exist."""
+        """Deletes a model and its weights. Returns NOT_FOUND if it does not exist and FAILED_PRECONDITION while a version
+        of a registered model points to it.
+        """
 
     @_abc_1.abstractmethod
     def Predict(
