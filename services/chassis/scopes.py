@@ -22,7 +22,7 @@ FREE = frozenset(("grpc.health.v1.Health", "mlapi.health.v1.HealthService"))
 # Nothing that anyone owns, but more than a stranger has to know: any key will do.
 ANY_KEY = frozenset(("grpc.reflection.v1alpha.ServerReflection",))
 # How the names of methods begin that leave everything as it is.
-READS = ("Get", "List", "Watch", "Predict", "Export", "Explain")
+READS = ("Get", "List", "Watch", "Predict", "Export", "Explain", "Compare")
 
 _TRAINING = (Scope.TRAINING_READ, Scope.TRAINING_WRITE)
 _CALLING = (Scope.AI_CALL, Scope.AI_CALL)

@@ -31,6 +31,7 @@ from services.training.adapters.learner import ComputeLearner
 from services.training.adapters.outbox_disk import disk_outboxes
 from services.training.adapters.sampler_optuna import OptunaSampler
 from services.training.adapters.store_sql import SqlStore
+from services.training.application.compare_models import CompareModels
 from services.training.application.complete_upload import CompleteUpload
 from services.training.application.create_job import CreateJob
 from services.training.application.create_sweep import CreateSweep
@@ -38,6 +39,7 @@ from services.training.application.datasets import Datasets
 from services.training.application.drive_sweeps import SweepDriver
 from services.training.application.export_model import ExportModel
 from services.training.application.jobs import Jobs
+from services.training.application.lineage import GetLineage
 from services.training.application.models import Models
 from services.training.application.reconcile import Reconciler
 from services.training.application.registry import Registry
@@ -157,7 +159,8 @@ def _data(store: SqlStore, artifacts: DiskArtifacts) -> list[Registration]:
         CompleteUpload(store, artifacts, ingest, clock.now, turns),
     )
     # Predictions run on the host; the worker opens the backend that trains.
-    models = Models(store, artifacts, ComputeLearner(artifacts, open_backend("numpy")), clock.now)
+    learner = ComputeLearner(artifacts, open_backend("numpy"))
+    models = Models(store, artifacts, learner, clock.now)
     return [
         Registration(
             "mlapi.training.v1.DatasetService",
@@ -172,7 +175,7 @@ def _data(store: SqlStore, artifacts: DiskArtifacts) -> list[Registration]:
         Registration(
             "mlapi.training.v1.ModelService",
             model_service_pb2_grpc.add_ModelServiceServicer_to_server,
-            ModelServicer(models, ExportModel(models)),
+            ModelServicer(models, ExportModel(models), GetLineage(store), CompareModels(store, learner)),
         ),
         Registration(
             "mlapi.training.v1.RegistryService",

@@ -151,8 +151,9 @@ def test_it_says_what_a_key_has_to_be_for(rpc: Rpc) -> None:
     assert (rpc.service in scopes.SCOPES) != (rpc.service in scopes.FREE)
     gets = any(verb == "get" for verb, _ in rpc.routes) or rpc.name.startswith(("Get", "List", "Watch"))
     if rpc.service.startswith("mlapi.training."):
-        # To predict is to use a model, though it is a POST.
-        wanted = scopes.Scope.TRAINING_READ if gets or rpc.name == "Predict" else scopes.Scope.TRAINING_WRITE
+        # To predict or compare is to use models, though it is a POST.
+        reads = gets or rpc.name in {"Predict", "CompareModels"}
+        wanted = scopes.Scope.TRAINING_READ if reads else scopes.Scope.TRAINING_WRITE
         assert scopes.wanted(f"/{rpc.service}/{rpc.name}") is wanted
 
 

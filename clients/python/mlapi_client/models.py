@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlapi.training.v1 import model_pb2, model_service_pb2, model_service_pb2_grpc
+from mlapi.training.v1 import model_pb2, model_service_pb2, model_service_pb2_grpc, registry_pb2
 
 from mlapi_client.downloads import download
 from mlapi_client.errors import InvalidValue
@@ -48,6 +48,32 @@ class Models:
         """
         request = model_service_pb2.ExplainModelRequest(model_id=model_id)
         return self._connection.call(self._stub.ExplainModel, request, repeatable=True)
+
+    def lineage(self, model_id: str) -> registry_pb2.Lineage:
+        """Where the model comes from, and under which names it is known. Raises NotFound."""
+        request = model_service_pb2.GetLineageRequest(model_id=model_id)
+        return self._connection.call(self._stub.GetLineage, request, repeatable=True)
+
+    def compare(
+        self,
+        candidates: Sequence[str],
+        baselines: Sequence[str],
+        *,
+        dataset_id: str = "",
+        dataset_version: int = 0,
+    ) -> registry_pb2.Comparison:
+        """Two groups of models, each of models that differ by chance only, on rows that none was trained on.
+
+        dataset_id: what to compare on; the test part that all were kept from when empty. Raises NotFound,
+        InvalidArgument for models that do not tell the same, FailedPrecondition when there is no such part.
+        """
+        request = model_service_pb2.CompareModelsRequest(
+            candidate_model_ids=candidates,
+            baseline_model_ids=baselines,
+            dataset_id=dataset_id,
+            dataset_version=dataset_version,
+        )
+        return self._connection.call(self._stub.CompareModels, request, repeatable=True)
 
     def export(self, model_id: str, path: str | os.PathLike[str], format: str | None = None) -> Path:
         """Writes the model, preprocessing included, to a file: all of it, or nothing. Answers its path.

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from services.training.adapters.comparing import compare
 from services.training.adapters.ingest import ArrowTable, BadRow, rows_to_table, timestamp_columns
 from services.training.adapters.ingest.rows import Kind
 from services.training.application.ports import (
     Artifacts,
+    Incomparable,
     InvalidRow,
     Learned,
     Loop,
@@ -24,11 +27,16 @@ from services.training.application.ports import (
 from services.training.compute import model as compute_model
 from services.training.compute.backend import Backend
 from services.training.compute.errors import ComputeError
+from services.training.compute.loop import NullLoop, Offering
+from services.training.compute.prepare import Preparation
 from services.training.compute.resume import Misfit
+from services.training.compute.row_losses import with_target
+from services.training.compute.sample_writer import Room
 from services.training.compute.table import Table
 from services.training.compute.targets import ClassTarget
 from services.training.compute.trainer import MEMORY_BUDGET, Fitted, Problem, fit
 from services.training.compute.weights import BALANCED
+from services.training.domain.comparison import Comparison
 from services.training.domain.dataset import ColumnType
 from services.training.domain.job import JobSpec, Source
 from services.training.domain.model import Explanation, ExportFormat, Feature, Importance
@@ -59,25 +67,11 @@ class ComputeLearner:
         workspace: Path | None = None,
         warn: Callable[[str], None] = lambda _text: None,
     ) -> Learned:
-        problem = Problem(
-            task=spec.task.value,
-            target=spec.target,
-            hyperparameters=spec.hyperparameters,
-            seed=spec.seed,
-            split_seed=spec.split_seed,
-            validation_fraction=spec.validation_fraction,
-            test_fraction=spec.test_fraction,
-            weight_column=spec.weighting.column,
-            class_weights=_class_weights(spec),
-            excluded_columns=spec.excluded_columns,
-            transforms=spec.transforms,
-        )
-        train, validation, test = (self._table(source) for source in (spec.train, spec.validation, spec.test))
-        assert train is not None
+        train, validation, test = self._tables(spec)
         timestamps = timestamp_columns(self._artifacts.content(spec.train.key))
         try:
             fitted = fit(
-                problem,
+                _problem(spec),
                 train,
                 validation,
                 test,
@@ -101,6 +95,36 @@ class ComputeLearner:
         arrays, metadata = self._artifacts.load_model(model_id)
         return RestoredModel(compute_model.TrainedModel.restore(metadata, arrays), metadata[TIMESTAMPS])
 
+    def compare(
+        self, candidates: Sequence[str], baselines: Sequence[str], on: JobSpec | Source
+    ) -> Comparison:
+        groups, rows = (candidates, baselines), partial(self._rows, on)
+        if isinstance(on, JobSpec):
+            return compare(groups, self._model, rows, on.weighting.column)
+        timestamps = timestamp_columns(self._artifacts.content(on.key))
+        return compare(groups, partial(self._model, timestamps=timestamps), rows, "")
+
+    def _model(self, model_id: str, timestamps: Sequence[str] | None = None) -> compute_model.TrainedModel:
+        """timestamps: columns that are points in time; raises Incomparable when it took others for such."""
+        arrays, metadata = self._artifacts.load_model(model_id)
+        model = compute_model.TrainedModel.restore(metadata, arrays)
+        mistaken = [] if timestamps is None else _mistaken(model, metadata[TIMESTAMPS], timestamps)
+        if mistaken:
+            raise Incomparable(f"{mistaken[0]}: a point in time here or in training, not both")
+        return model
+
+    def _rows(self, on: JobSpec | Source, model: compute_model.TrainedModel) -> Table:
+        if isinstance(on, Source):
+            return with_target(ArrowTable(self._artifacts.content(on.key)), model.target.name)
+        return Preparation.of(_problem(on), self._tables(on), Offering(NullLoop()), Room(0, None)).test_table(
+            model.target
+        )
+
+    def _tables(self, spec: JobSpec) -> tuple[Table, Table | None, Table | None]:
+        train, *others = (self._table(source) for source in (spec.train, spec.validation, spec.test))
+        assert train is not None
+        return train, others[0], others[1]
+
     def _start(self, model_id: str, timestamps: Sequence[str]) -> compute_model.TrainedModel | None:
         """The model to start from; raises UntrainableData when it is gone, or took numbers for times."""
         if not model_id:
@@ -110,9 +134,8 @@ class ComputeLearner:
         except FileNotFoundError as error:
             raise UntrainableData(f"The model to start from, {model_id}, is not there any more.") from error
         model = compute_model.TrainedModel.restore(metadata, arrays)
-        for name in _kinds(model):
-            if (name in metadata[TIMESTAMPS]) != (name in timestamps):
-                raise UntrainableData(f"{name}: a point in time here or in the model to start from, not both")
+        for name in _mistaken(model, metadata[TIMESTAMPS], timestamps):
+            raise UntrainableData(f"{name}: a point in time here or in the model to start from, not both")
         return model
 
     def _table(self, source: Source | None) -> Table | None:
@@ -161,6 +184,20 @@ class RestoredModel:
             return onnx_file(self._model, _labels(_classes(self._model), target_type))
         except ComputeError as error:
             raise Unexportable(error.problem) from error
+
+
+def _problem(spec: JobSpec) -> Problem:
+    return Problem(
+        task=spec.task.value,
+        target=spec.target,
+        hyperparameters=spec.hyperparameters,
+        seed=spec.seed,
+        split_seed=spec.split_seed,
+        validation_fraction=spec.validation_fraction,
+        test_fraction=spec.test_fraction,
+        weight_column=spec.weighting.column,
+        class_weights=_class_weights(spec),
+    )
 
 
 def _class_weights(spec: JobSpec) -> tuple[tuple[str, float], ...] | Literal["balanced"]:
@@ -213,6 +250,11 @@ def _features(model: compute_model.TrainedModel) -> list[Feature]:
 def _kinds(model: compute_model.TrainedModel) -> dict[str, Kind]:
     reads = model.preprocessor.reads
     return {name: "categorical" if text else "numeric" for name, text in reads.items()}
+
+
+def _mistaken(model: compute_model.TrainedModel, its: Sequence[str], timestamps: Sequence[str]) -> list[str]:
+    """Columns that are points in time to it or in the data, and not both."""
+    return [name for name in _kinds(model) if (name in its) != (name in timestamps)]
 
 
 def _timestamps(model: compute_model.TrainedModel, names: Sequence[str]) -> dict[str, Kind]:

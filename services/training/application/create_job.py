@@ -201,12 +201,13 @@ def _start(tx: Transaction, request: JobRequest, task: Task) -> Model | None:
 
 def _content(tx: Transaction, dataset_id: str, number: int = 0) -> tuple[Source, Content]:
     """A version of a dataset, the newest for 0; its file stays until the job is written down."""
-    source, _ = _version(tx, dataset_id, number)
+    source, _ = version_of(tx, dataset_id, number)
     reserve_content(tx, source.key)
-    return _version(tx, dataset_id, source.version)
+    return version_of(tx, dataset_id, source.version)
 
 
-def _version(tx: Transaction, dataset_id: str, number: int) -> tuple[Source, Content]:
+def version_of(tx: Transaction, dataset_id: str, number: int) -> tuple[Source, Content]:
+    """A version of a dataset, the newest for 0; raises NotFound, FailedPrecondition."""
     dataset = found(tx, dataset_id)
     if number and number != dataset.version:
         version = tx.datasets.version(dataset_id, number)

@@ -63,13 +63,16 @@ class TrainedModel:
 
         Raises ComputeError naming a feature column that is missing or of the wrong kind.
         """
-        packed = self.hyperparameters.name in PACKED
-        rows = self.preprocessor.pack(table) if packed else self.preprocessor.transform(table)
-        outputs = self.outputs(rows)
+        outputs = self.outputs(self.inputs(table))
         if not isinstance(self.target, ClassTarget):
             return Predictions(outputs.tolist())
         texts = [self.target.classes[code] for code in outputs.argmax(axis=1)]
         return Predictions(texts, self.target.classes, outputs)
+
+    def inputs(self, table: Columns) -> Matrix:
+        """Rows as the algorithm takes them, packed or not; raises as `predict` does."""
+        packed = self.hyperparameters.name in PACKED
+        return self.preprocessor.pack(table) if packed else self.preprocessor.transform(table)
 
     def outputs(self, features: Matrix) -> npt.NDArray[np.float64]:
         """Probabilities (n, classes), values in the target's units or numbers of clusters (n,).

@@ -23,8 +23,8 @@ from services.training.compute.model import TrainedModel
 from services.training.compute.moments import Moments
 from services.training.compute.preprocessing import Preprocessor
 from services.training.compute.sample_writer import PART_NAMES, Room, SampleWriter
-from services.training.compute.splits import TRAIN, Parts, split, tally
-from services.training.compute.table import Column, Columns, Table, row_count, take
+from services.training.compute.splits import TEST, TRAIN, Parts, split, tally
+from services.training.compute.table import Column, Columns, PickedTable, Table, row_count, take
 from services.training.compute.targets import ClassTarget, NoTarget, Target, ValueTarget
 from services.training.compute.transforms import fit_transforms
 from services.training.compute.weights import Weighing, class_weights, without_weightless
@@ -137,6 +137,11 @@ class Preparation:
         )
         preprocessor = Preprocessor.fit(self._training_blocks(features, parts), features, transforms)
         return self._prepared(preprocessor, target, parts)
+
+    def test_table(self, target: Target) -> Table:
+        """The rows that training keeps a model from. target: as that model encodes it."""
+        given = self.others[1]
+        return PickedTable(self.train, self._split(target) == TEST) if given is None else given
 
     def _prepared(self, preprocessor: Preprocessor, target: Target, parts: Parts) -> Prepared:
         samples, gathered = self._samples(preprocessor, target, parts)

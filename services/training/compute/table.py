@@ -77,6 +77,27 @@ class MemoryTable:
             yield take(wanted, slice(start, start + _BLOCK_ROWS))
 
 
+class PickedTable:
+    """Some rows of a table. rows: (n,) whether each is among them."""
+
+    def __init__(self, table: Table, rows: npt.NDArray[np.bool_]) -> None:
+        self._table, self._rows = table, rows
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self._table.names
+
+    def __len__(self) -> int:
+        return int(self._rows.sum())
+
+    def blocks(self, names: Sequence[str]) -> Iterator[Columns]:
+        row = 0
+        for block in self._table.blocks(names):
+            rows = self._rows[row : row + row_count(block)]
+            row += len(rows)
+            yield take(block, rows)
+
+
 @overload
 def as_table(table: Table | Columns) -> Table: ...
 

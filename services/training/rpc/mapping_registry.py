@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from mlapi.training.v1 import registry_pb2, registry_service_pb2
 
+from services.training.application.lineage import Lineage
 from services.training.application.registry import Registration
+from services.training.domain.comparison import Comparison, Side
 from services.training.domain.registry import ModelVersion, RegisteredModel
 from services.training.rpc.mapping import timestamp
 
@@ -36,4 +38,40 @@ def version(name: str, item: ModelVersion) -> registry_pb2.ModelVersion:
         enhancement_id=item.enhancement_id,
         comment=item.comment,
         create_time=timestamp(item.create_time),
+    )
+
+
+def lineage(item: Lineage) -> registry_pb2.Lineage:
+    """A lineage on the wire."""
+    model, job = item.model, item.job
+    return registry_pb2.Lineage(
+        model_id=model.model_id,
+        dataset_id=model.source.dataset_id,
+        dataset_version=model.source.version,
+        dataset_sha256=model.source.sha256,
+        warm_start_model_id=job.spec.warm_start_model_id if job else "",
+        sweep_id=job.sweep_id if job else "",
+        trial=item.trial,
+        job_id=model.job_id,
+        versions=[version(name, one) for name, one in item.versions],
+        weights_sha256=model.weights_sha256,
+    )
+
+
+def comparison(item: Comparison) -> registry_pb2.Comparison:
+    """A comparison on the wire."""
+    return registry_pb2.Comparison(
+        dataset_id=item.dataset_id,
+        row_count=item.rows,
+        loss=item.loss,
+        candidate=_side(item.candidate),
+        baseline=_side(item.baseline),
+        improvement=registry_pb2.Difference(**vars(item.improvement)),
+        over_constant=registry_pb2.Difference(**vars(item.over_constant)),
+    )
+
+
+def _side(item: Side) -> registry_pb2.Comparison.Side:
+    return registry_pb2.Comparison.Side(
+        model_ids=item.model_ids, metrics=item.metrics, deviations=item.deviations
     )

@@ -8,11 +8,13 @@ from typing import Any
 
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
-from mlapi.training.v1 import model_pb2, model_service_pb2, model_service_pb2_grpc
+from mlapi.training.v1 import model_pb2, model_service_pb2, model_service_pb2_grpc, registry_pb2
 
+from services.training.application.compare_models import CompareModels
 from services.training.application.export_model import ExportModel
+from services.training.application.lineage import GetLineage
 from services.training.application.models import Models
-from services.training.rpc import mapping
+from services.training.rpc import mapping, mapping_registry
 
 # The fastest through Envoy, which refuses parts of more than 1 MiB.
 PART_BYTES = 256 * 1024
@@ -21,9 +23,13 @@ PART_BYTES = 256 * 1024
 class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
     """See the proto."""
 
-    def __init__(self, models: Models, export: ExportModel) -> None:
+    def __init__(
+        self, models: Models, export: ExportModel, lineage: GetLineage, compare: CompareModels
+    ) -> None:
         self._models = models
         self._export = export
+        self._lineage = lineage
+        self._compare = compare
 
     def GetModel(self, request: Any, context: Any) -> model_pb2.Model:
         return mapping.model(self._models.get(request.model_id))
@@ -44,6 +50,15 @@ class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
 
     def ExplainModel(self, request: Any, context: Any) -> model_pb2.Explanation:
         return mapping.explanation(self._models.explain(request.model_id))
+
+    def GetLineage(self, request: Any, context: Any) -> registry_pb2.Lineage:
+        return mapping_registry.lineage(self._lineage(request.model_id))
+
+    def CompareModels(self, request: Any, context: Any) -> registry_pb2.Comparison:
+        groups = request.candidate_model_ids, request.baseline_model_ids
+        return mapping_registry.comparison(
+            self._compare(*groups, request.dataset_id, request.dataset_version)
+        )
 
     async def ExportModel(self, request: Any, context: Any) -> AsyncIterator[HttpBody]:
         format = mapping.export_format(request.format)

@@ -29,6 +29,7 @@ from services.training.application.ports import Page
 from services.training.application.sweeps import Sweeps
 from services.training.domain.hyperparameters import BoostedTrees
 from services.training.domain.job import Device, Job, JobError, JobState, Usage
+from services.training.domain.registry import RegisteredModel
 from services.training.domain.search_space import Choice, Parameter, SearchSpace
 from services.training.domain.sweep import (
     Budget,
@@ -221,6 +222,21 @@ def test_every_model_stays_where_it_was_asked_to(tmp_path: Path, store: SqlStore
         one.number: one.model_id for one in done
     }
     assert (sent.keep_models, sent.cost_usd) == (True, ended.usage.cpu_seconds)
+
+
+def test_a_model_that_was_registered_is_not_dropped(tmp_path: Path, store: SqlStore) -> None:
+    scene = Scene(store, tmp_path)
+    scene.tick()
+    models = [f"model-{job.job_id}" for job in scene.queue()]
+    for number, job in enumerate(scene.queue()):
+        scene.end(job)
+        named = RegisteredModel(f"name-{number}", scene.clock(), scene.clock())
+        with store.write() as tx:
+            tx.registry.put(named.registered(models[number], scene.clock()))
+    scene.tick()
+    with store.read() as tx:
+        assert [bool(tx.models.get(one)) for one in models] == [True, True]
+    assert len([one for one in scene.now().trials if one.model_id]) == 1
 
 
 def test_tpe_begins_with_the_defaults_and_a_small_space_is_used_up(tmp_path: Path, store: SqlStore) -> None:

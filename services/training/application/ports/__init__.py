@@ -31,6 +31,7 @@ from services.training.application.ports.store import (
 from services.training.application.ports.training import (
     Executor,
     Exit,
+    Incomparable,
     InvalidRow,
     Learned,
     Learner,
@@ -55,6 +56,7 @@ __all__ = [
     "Executor",
     "Exit",
     "Fenced",
+    "Incomparable",
     "Ingest",
     "InvalidRow",
     "Jobs",

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from services.training.domain.checkpoint import Checkpoint
+from services.training.domain.comparison import Comparison
 from services.training.domain.dataset import ColumnType
 from services.training.domain.history import JobEvent, MetricPoint
-from services.training.domain.job import Device, JobSpec
+from services.training.domain.job import Device, JobSpec, Source
 from services.training.domain.model import Explanation, ExportFormat, Feature
 
 
@@ -156,6 +157,16 @@ class Learner(Protocol):
     def restore(self, model_id: str) -> TrainedModel:
         """The model as it was saved; raises FileNotFoundError."""
 
+    def compare(
+        self, candidates: Sequence[str], baselines: Sequence[str], on: JobSpec | Source
+    ) -> Comparison:
+        """Models of one target on the same rows.
+
+        on: the training whose test part it is, where rows count by their weights; or all rows of a dataset
+        that have the target, each of which counts 1. Raises Incomparable, and FileNotFoundError when a model
+        or the dataset is gone.
+        """
+
 
 class UnfitCheckpoint(Exception):
     """A checkpoint that is whole, and not one of this fit; for example another release's."""
@@ -163,6 +174,10 @@ class UnfitCheckpoint(Exception):
 
 class UntrainableData(Exception):
     """The data do not suit the task; the message is for the caller."""
+
+
+class Incomparable(Exception):
+    """The models cannot be measured on these rows; the message is for the caller."""
 
 
 class Unexportable(Exception):
