@@ -56,7 +56,7 @@ class CompareModelsRequest(_message.Message):
     DATASET_VERSION_FIELD_NUMBER: _builtins.int
     HTTP_BODY_FIELD_NUMBER: _builtins.int
     dataset_id: _builtins.str
-    """Optional. Dataset to measure on, which has the target. The test part of the models' own dataset when absent:
+    """Optional. Dataset to measure on, by its rows that have the target. The test part of the models' own dataset when absent:
     all of them were kept from the same one.
     """
     dataset_version: _builtins.int

@@ -144,8 +144,9 @@ class ModelServiceServicer:
 
     def CompareModels(self, request, context):
         """Compares models of one target on rows that none of them was trained on. Returns NOT_FOUND if a model or the
-        dataset does not exist, INVALID_ARGUMENT, naming the field, for models that do not tell the same, and
-        FAILED_PRECONDITION where they were not kept from the same test rows and no dataset is named.
+        dataset does not exist, INVALID_ARGUMENT, naming the field, for models that do not tell the same or a dataset
+        whose content one of them was trained on, and FAILED_PRECONDITION where they were not kept from the same test
+        rows, or a job that knew those was deleted, and no dataset is named.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -65,8 +65,9 @@ class ModelServiceStub:
     """Tells where a model comes from, and under which names it is known. Returns NOT_FOUND if it does not exist."""
     CompareModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.CompareModelsRequest, _registry_pb2.Comparison]
     """Compares models of one target on rows that none of them was trained on. Returns NOT_FOUND if a model or the
-    dataset does not exist, INVALID_ARGUMENT, naming the field, for models that do not tell the same, and
-    FAILED_PRECONDITION where they were not kept from the same test rows and no dataset is named.
+    dataset does not exist, INVALID_ARGUMENT, naming the field, for models that do not tell the same or a dataset
+    whose content one of them was trained on, and FAILED_PRECONDITION where they were not kept from the same test
+    rows, or a job that knew those was deleted, and no dataset is named.
     """
 
 @_typing.type_check_only
@@ -102,8 +103,9 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Tells where a model comes from, and under which names it is known. Returns NOT_FOUND if it does not exist."""
     CompareModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.CompareModelsRequest, _registry_pb2.Comparison]  # type: ignore[assignment]
     """Compares models of one target on rows that none of them was trained on. Returns NOT_FOUND if a model or the
-    dataset does not exist, INVALID_ARGUMENT, naming the field, for models that do not tell the same, and
-    FAILED_PRECONDITION where they were not kept from the same test rows and no dataset is named.
+    dataset does not exist, INVALID_ARGUMENT, naming the field, for models that do not tell the same or a dataset
+    whose content one of them was trained on, and FAILED_PRECONDITION where they were not kept from the same test
+    rows, or a job that knew those was deleted, and no dataset is named.
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -184,8 +186,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.Comparison, _abc.Awaitable[_registry_pb2.Comparison]]:
         """Compares models of one target on rows that none of them was trained on. Returns NOT_FOUND if a model or the
-        dataset does not exist, INVALID_ARGUMENT, naming the field, for models that do not tell the same, and
-        FAILED_PRECONDITION where they were not kept from the same test rows and no dataset is named.
+        dataset does not exist, INVALID_ARGUMENT, naming the field, for models that do not tell the same or a dataset
+        whose content one of them was trained on, and FAILED_PRECONDITION where they were not kept from the same test
+        rows, or a job that knew those was deleted, and no dataset is named.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -89,7 +89,7 @@ Global___RegisteredModel: _TypeAlias = RegisteredModel  # noqa: Y015
 
 @_typing.final
 class ModelVersion(_message.Message):
-    """A model under a name."""
+    """A model under a name. The name belongs to the tenant of its models; no other tenant can take it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -156,7 +156,7 @@ class Lineage(_message.Message):
     dataset_sha256: _builtins.str
     """Hash of the content that it was trained on."""
     warm_start_model_id: _builtins.str
-    """Model whose weights training began with, if any."""
+    """Model whose weights training began with, if any; not known once the job is deleted, as the sweep is not."""
     sweep_id: _builtins.str
     """Sweep that it was a trial of, if any."""
     trial: _builtins.int
@@ -285,7 +285,9 @@ class Comparison(_message.Message):
     row_count: _builtins.int
     """Rows."""
     loss: _builtins.str
-    """What is compared row by row: `log_loss`, or `squared_error` in the target's units squared."""
+    """What is compared row by row: `log_loss`, or `squared_error` in the target's units squared. On the test part rows
+    count by the jobs' `weight_column`, here and in the metrics; on a dataset that is named, all count alike.
+    """
     @_builtins.property
     def candidate(self) -> Global___Comparison.Side:
         """The models in question."""
@@ -326,7 +328,9 @@ Global___Comparison: _TypeAlias = Comparison  # noqa: Y015
 @_typing.final
 class Difference(_message.Message):
     """A mean of paired differences, and how sure it is. Its variance is that over rows and that over models (seeds), as
-    both are samples; Student's t with the degrees of freedom of Satterthwaite (1946).
+    both are samples; Student's t with the degrees of freedom of Satterthwaite (1946). Models are paired by position
+    where both sides have as many; otherwise each side adds its own variance. One model alone adds none: what another
+    seed would have come to is not known then. Where nothing varies, `p_value` is 0, 1, or 0.5 for a mean of 0.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
