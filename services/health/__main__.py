@@ -8,7 +8,13 @@ from contextlib import AsyncExitStack
 
 from mlapi.ai_gateway.v1 import enhancement_service_pb2, status_service_pb2
 from mlapi.health.v1 import health_service_pb2, health_service_pb2_grpc
-from mlapi.training.v1 import dataset_service_pb2, job_service_pb2, model_service_pb2, sweep_service_pb2
+from mlapi.training.v1 import (
+    dataset_service_pb2,
+    job_service_pb2,
+    model_service_pb2,
+    registry_service_pb2,
+    sweep_service_pb2,
+)
 from prometheus_client import CollectorRegistry
 
 from services.chassis import clock
@@ -26,6 +32,7 @@ _DESCRIBED = (
     job_service_pb2,
     model_service_pb2,
     sweep_service_pb2,
+    registry_service_pb2,
     status_service_pb2,
     enhancement_service_pb2,
 )

@@ -82,11 +82,13 @@ def test_aliases_move_when_they_are_where_the_caller_thinks(rest: httpx.Client, 
     assert (lost.status_code, only_error(lost)["reason"]) == (409, "ALIAS_MOVED")
     wrong = rest.post("/v1/registered-models/moving:setAlias", json={"alias": "champion", "verison": 1})
     assert list(violations(wrong)) == ["verison"]
-    assert list(violations(rest.post("/v1/registered-models/-:register", json={"model_id": models[0]}))) == ["name"]
+    unnamed = rest.post("/v1/registered-models/-:register", json={"model_id": models[0]})
+    assert list(violations(unnamed)) == ["name"]
     aliased = rest.delete("/v1/registered-models/moving/versions/2")
     assert only_error(aliased)["reason"] == "MODEL_VERSION_ALIASED"
     assert rest.delete("/v1/registered-models/moving/versions/1").json() == {}
-    assert only_error(rest.delete("/v1/registered-models/moving/versions/1"))["reason"] == "MODEL_VERSION_NOT_FOUND"
+    gone = rest.delete("/v1/registered-models/moving/versions/1")
+    assert only_error(gone)["reason"] == "MODEL_VERSION_NOT_FOUND"
     assert [one["version"] for one in rest.get("/v1/registered-models/moving").json()["versions"]] == [2]
     page = rest.get("/v1/registered-models", params={"page_size": 1}).json()
     rest_of_it = rest.get("/v1/registered-models", params={"page_token": page["next_page_token"]}).json()

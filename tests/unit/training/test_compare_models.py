@@ -129,6 +129,18 @@ def test_another_dataset_has_to_be_unseen_and_rows_without_the_target_are_left_o
     assert [one.field for one in unfit.value.violations] == ["baseline_model_ids[0]"]
 
 
+def test_a_dataset_for_testing_is_the_test_part(workshop: Workshop) -> None:
+    table, held = workshop.upload("flowers", 1), workshop.upload("held", 2)
+    measured = workshop.train("a", table, test=held, weighting=Weighting("w"))
+    found = workshop.compare(["a"], ["a"])
+    assert found.candidate.metrics == pytest.approx(measured, rel=1e-6, abs=1e-6)
+    assert (found.improvement.mean, found.improvement.p_value) == (0, 0.5)
+    workshop.train("b", table)
+    with pytest.raises(FailedPrecondition):
+        workshop.compare(["a"], ["b"])
+    assert workshop.compare(["a"], ["b"], "held").rows == 600
+
+
 def test_models_of_other_test_rows_are_not_compared(workshop: Workshop) -> None:
     table = workshop.upload("flowers", 1)
     workshop.train("a", table, seed=1)
