@@ -197,6 +197,8 @@ def _problem(spec: JobSpec) -> Problem:
         test_fraction=spec.test_fraction,
         weight_column=spec.weighting.column,
         class_weights=_class_weights(spec),
+        excluded_columns=spec.excluded_columns,
+        transforms=spec.transforms,
     )
 
 

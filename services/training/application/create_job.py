@@ -222,7 +222,7 @@ def version_of(tx: Transaction, dataset_id: str, number: int) -> tuple[Source, C
 
 def content_of(tx: Transaction, source: Source) -> Content:
     """What a job of that source trains on; raises NotFound."""
-    return _version(tx, source.dataset_id, source.version)[1]
+    return version_of(tx, source.dataset_id, source.version)[1]
 
 
 def _source(dataset_id: str, version: int, content: Content) -> Source:
