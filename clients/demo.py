@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from mlapi.training.v1 import job_pb2
-from mlapi_client import Client, MlapiError, display
+from mlapi_client import Client, MlapiError, display, display_enhancement
 from rich.console import Console, RenderableType
 from rich.text import Text
 from sklearn.datasets import load_breast_cancer, load_digits
@@ -29,6 +29,7 @@ from gateway.stack import Stack, StackError
 
 ENOUGH = 0.95  # held-out accuracy on the digits
 SEED = 7
+ENHANCE_TRIALS = 4
 
 
 class DemoError(Exception):
@@ -187,10 +188,11 @@ def export(story: Story, client: Client, one: Trained, folder: Path) -> None:
 
 
 def enhance(story: Story, client: Client, one: Trained) -> None:
-    """Asks the advisor how the model could get better."""
-    story.step("Ask how the digits could be told better")
-    answer = client.ai.enhance(job_id=one.job.job_id)
-    story.say(display.proposals(answer))
+    """Searches for a better model; whatever is proposed is trained and measured."""
+    story.step("Look for a model that tells the digits better")
+    with display_enhancement.progress(story.screen, f" {one.example.name:<13}") as show:
+        found = client.ai.enhance(job_id=one.job.job_id, max_trials=ENHANCE_TRIALS, on_progress=show)
+    story.say(display_enhancement.enhancement(found))
 
 
 def next_steps(story: Story) -> None:

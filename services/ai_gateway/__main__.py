@@ -32,6 +32,7 @@ from services.ai_gateway.adapters.answers_redis import RedisAnswers
 from services.ai_gateway.adapters.answers_sql import SqlAnswers
 from services.ai_gateway.adapters.batches_sql import SqlBatches
 from services.ai_gateway.adapters.desk_sql import SqlDesk
+from services.ai_gateway.adapters.enhancements_sql import SqlEnhancements
 from services.ai_gateway.adapters.group_commit import GroupCommit
 from services.ai_gateway.adapters.key_ring import KeyRing
 from services.ai_gateway.adapters.ledger_sql.ledger import SqlLedger
@@ -43,22 +44,28 @@ from services.ai_gateway.adapters.provider_http import HttpProvider
 from services.ai_gateway.adapters.provider_local import LocalAdvisor
 from services.ai_gateway.adapters.secret_stores.references import SecretUnavailable
 from services.ai_gateway.adapters.stored_keys import StoredKeys
+from services.ai_gateway.adapters.sweeps_grpc import GrpcSweeps
 from services.ai_gateway.adapters.telemetry.metrics import AiMetrics, Circuits
 from services.ai_gateway.adapters.telemetry.observed_vendor import tell_call
 from services.ai_gateway.adapters.trainer_grpc import GrpcTrainer
 from services.ai_gateway.adapters.vendors import http_vendor
 from services.ai_gateway.adapters.webhook import Webhook, event
+from services.ai_gateway.application.advice import Advice
 from services.ai_gateway.application.batch_turns import BatchTurns
 from services.ai_gateway.application.batches import Batches
 from services.ai_gateway.application.chats import Chats
+from services.ai_gateway.application.consult import Consult
 from services.ai_gateway.application.desk import TwoStores
-from services.ai_gateway.application.enhance import Enhance
+from services.ai_gateway.application.enhance_steps import Means
+from services.ai_gateway.application.enhance_turns import EnhanceTurns
+from services.ai_gateway.application.enhancements import Enhancements
 from services.ai_gateway.application.meter import Meter
 from services.ai_gateway.application.models import Models
 from services.ai_gateway.application.ports import (
     Answers,
     BatchStore,
     Desk,
+    EnhancementStore,
     Entry,
     Ledger,
     Limiter,
@@ -75,7 +82,8 @@ from services.ai_gateway.domain.usage import PriceList
 from services.ai_gateway.prices import catalog
 from services.ai_gateway.rpc.batches import BatchServicer
 from services.ai_gateway.rpc.chat import ChatServicer
-from services.ai_gateway.rpc.servicers import EnhancementServicer, StatusServicer
+from services.ai_gateway.rpc.enhancements import EnhancementServicer
+from services.ai_gateway.rpc.status import StatusServicer
 from services.ai_gateway.rpc.usage import UsageServicer
 from services.ai_gateway.rpc.wire import WireServicer
 from services.ai_gateway.settings import VENDORS, AiGatewaySettings
@@ -100,6 +108,7 @@ class Stores:
     cache: Answers
     replays: Answers
     batches: BatchStore
+    enhancements: EnhancementStore
 
 
 def build(settings: AiGatewaySettings) -> Served:
@@ -122,6 +131,8 @@ def build(settings: AiGatewaySettings) -> Served:
     reusing = ReusingChats(chats, meter, stores.cache, stores.replays)
     batches, turns = _batches(settings, session, stores, keys, meter, lambda: routes)
     trainer = GrpcTrainer(settings.training_address)
+    consult = Consult(chats, reusing, Advice(trainer))
+    enhancements, enhancing = _enhancements(settings, stores, trainer, consult, keys, lambda: routes)
     checked = [HttpProvider(one, keys, settings.base_url(one.name)) for one in CHECKED]
     return Served(
         name="ai_gateway",
@@ -131,12 +142,12 @@ def build(settings: AiGatewaySettings) -> Served:
             *_calls(reusing, models, batches, Spending(stores.ledger, clock.now)),
             *_advice(
                 Status([*checked, LocalAdvisor()], clock.now, time.monotonic, _traffic(router, models)),
-                EnhancementServicer(Enhance(trainer, clock.new_id), stores.limiter),
+                EnhancementServicer(enhancements, stores.limiter),
             ),
         ],
         registry=registry,
         draining=asyncio.Event(),
-        background=_running(stores, meter, session, trainer, (*routine, turns.run)),
+        background=_running(stores, meter, session, trainer, (*routine, turns.run, enhancing.run)),
     )
 
 
@@ -157,6 +168,7 @@ def _stores(settings: AiGatewaySettings) -> Stores:
         RedisAnswers(redis) if redis else MemoryAnswers(),
         SqlAnswers(commits, time.time),
         SqlBatches(database, commits),
+        SqlEnhancements(database, commits),
     )
 
 
@@ -185,7 +197,7 @@ def _settling(settings: AiGatewaySettings) -> timedelta:
 
 
 def _advice(status: Status, enhancement: EnhancementServicer) -> list[Registration]:
-    """What costs nothing."""
+    """What the vendors are up to, and what they are asked for models."""
     return [
         Registration(
             "mlapi.ai_gateway.v1.StatusService",
@@ -256,6 +268,23 @@ def _batches(  # noqa: PLR0917 (what they stand on)
     turns = BatchTurns(store, takers, keys, meter, every=every, lease=lease)
     most_output, new_id = settings.ai_max_output_tokens, clock.new_id
     return Batches(store, takers, routes, keys, meter, new_id, most_output, turns.wake), turns
+
+
+def _enhancements(  # noqa: PLR0917 (what they stand on)
+    settings: AiGatewaySettings,
+    stores: Stores,
+    trainer: GrpcTrainer,
+    consult: Consult,
+    keys: KeyRing,
+    routes: Callable[[], Routes],
+) -> tuple[Enhancements, EnhanceTurns]:
+    sweeps, own_key = GrpcSweeps(trainer.channel), settings.ai_training_api_key.get_secret_value()
+    every, lease = settings.ai_enhance_poll_seconds, timedelta(seconds=settings.ai_enhance_lease_seconds)
+    turns = EnhanceTurns(Means(stores.enhancements, sweeps, consult, clock.now, own_key, every, lease))
+    one = Enhancements(
+        stores.enhancements, sweeps, routes, keys, clock.now, turns.wake, may_train=bool(own_key)
+    )
+    return one, turns
 
 
 def _routes(settings: AiGatewaySettings) -> Routes:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 from services.ai_gateway.adapters import routes_file
 from services.ai_gateway.adapters.key_ring import printable, split
 from services.ai_gateway.adapters.secret_stores import references
-from services.ai_gateway.application.enhance import ENHANCE
+from services.ai_gateway.application.enhancements import ENHANCE
 from services.ai_gateway.domain.rates import Kind, Rate, rates
 from services.ai_gateway.domain.routing import Deadlines
 from services.chassis.settings import Port, ServiceSettings
@@ -110,6 +110,11 @@ class AiGatewaySettings(ServiceSettings):
     ai_batch_poll_seconds: float = Field(30.0, gt=0)  # between two looks at a batch
     # A batch is held so long by the process that does something for it; after a crash another goes on then.
     ai_batch_lease_seconds: float = Field(300.0, ge=1)
+    # With keys: one of the scope `training:delegate`; enhancements train with it on behalf of whoever asked.
+    ai_training_api_key: SecretStr = NO_KEY
+    ai_enhance_poll_seconds: float = Field(0.5, gt=0)  # between two looks at an enhancement
+    # An enhancement is held so long by the process that does something for it.
+    ai_enhance_lease_seconds: float = Field(300.0, ge=1)
     # Seconds after its deadline when a call that nobody has settled is charged in full.
     ai_settling_seconds: float = Field(60.0, gt=0)
 

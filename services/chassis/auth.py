@@ -9,11 +9,12 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from services.chassis.callers import Caller
+from services.chassis.callers import HEADER, Caller
 from services.chassis.errors import PermissionDenied, Unauthenticated
 from services.chassis.key_file import ApiKey, KeyFile
-from services.chassis.scopes import is_free, wanted
+from services.chassis.scopes import Scope, is_free, wanted
 
 PREFIX = "mlk"
 # Longer than any that is given out: a caller should not choose how much is hashed.
@@ -34,7 +35,7 @@ class Door:
         """
         if is_free(method):
             return None
-        caller = self._caller(shown(metadata))
+        caller = _on_behalf(self._caller(shown(metadata)), metadata.get(HEADER, ""))
         scope = wanted(method)
         if scope is None or scope in caller.scopes or caller.everywhere:
             return caller
@@ -52,6 +53,14 @@ class Door:
         if key.expires is not None and self._clock() >= key.expires:
             raise _unauthenticated(f"The API key {key_id} has expired.")
         return key.caller
+
+
+def _on_behalf(caller: Caller, tenant: str) -> Caller:
+    """A key for whichever tenant a call names is that tenant's for the call, and sees nothing else."""
+    if Scope.TRAINING_DELEGATE not in caller.scopes or caller.everywhere:
+        return caller
+    scopes = frozenset((Scope.TRAINING_READ, Scope.TRAINING_WRITE)) if tenant else frozenset[Scope]()
+    return replace(caller, tenant=tenant or caller.tenant, scopes=scopes)
 
 
 def shown(metadata: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ class Scope(StrEnum):
 
     TRAINING_READ = "training:read"  # see and use: datasets, jobs, models, predictions
     TRAINING_WRITE = "training:write"  # make, change and delete them
+    TRAINING_DELEGATE = "training:delegate"  # both, for whichever tenant the call names: for services
     AI_CALL = "ai:call"  # call models of AI vendors, and see what it came to
     AI_BUDGETS = "ai:budgets"  # set the budgets of the key's tenant
     ADMIN = "admin"  # all of it, for every tenant

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from mlapi.ai_gateway.v1 import enhancement_service_pb2
 from mlapi.training.v1 import job_pb2
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
@@ -295,18 +294,3 @@ def _losses(values: Mapping[str, float]) -> list[str]:
 def _time(stamp: Timestamp) -> datetime:
     time: datetime = stamp.ToDatetime(UTC)
     return time
-
-
-def proposals(answer: enhancement_service_pb2.EnhanceResponse) -> Group:
-    """What the advisor proposes, and that nothing of it was measured."""
-    lines: list[RenderableType] = [Text(answer.summary, "dim")]
-    if not answer.proposals:
-        lines.append(Text(f"{answer.advisor} has nothing to propose."))
-    for place, proposal in enumerate(answer.proposals, 1):
-        changes = ", ".join(f"{c.field} {c.before} → {c.after}" for c in proposal.changes)
-        lines.append(Text.assemble((f"{place}. {proposal.rule}", "bold"), f"  {changes}"))
-        lines.append(Indented(proposal.rationale))
-    if answer.proposals and not answer.measured:
-        warning = f"Opinions of the advisor {answer.advisor!r}: none has been trained or measured yet."
-        lines.append(Text(warning, "yellow"))
-    return Group(*lines)

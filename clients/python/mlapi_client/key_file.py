@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mlapi_client.errors import InvalidValue, NotFound
 
-SCOPES = ("training:read", "training:write", "ai:call", "ai:budgets", "admin")
+SCOPES = ("training:read", "training:write", "training:delegate", "ai:call", "ai:budgets", "admin")
 _LETTERS = string.ascii_lowercase + string.digits
 _ID_LENGTH = 12
 _SECRET_BYTES = 24  # 192 bits, 32 characters

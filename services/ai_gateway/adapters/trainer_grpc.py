@@ -26,28 +26,28 @@ from services.ai_gateway.domain.hyperparameters import LINEAR, MLP, Hyperparamet
 from services.chassis.channels import open_channel
 
 _TASKS = {"classification": job_pb2.CLASSIFICATION, "regression": job_pb2.REGRESSION}
-_TASK_NAMES = {number: name for name, number in _TASKS.items()} | {job_pb2.CLUSTERING: "clustering"}
+TASK_NAMES = {number: name for name, number in _TASKS.items()} | {job_pb2.CLUSTERING: "clustering"}
 # A full page of points stays well below gRPC's 4 MiB for a message.
 POINTS_IN_PAGE = 5_000
 
 
 class GrpcTrainer:
-    """See `Trainer`. Connects at the first call; `close` ends the connection."""
+    """See `Trainer`. channel: to the training service, connected at the first call; `close` ends it."""
 
     def __init__(self, address: str) -> None:
-        self._channel = open_channel(address)
-        self._jobs = job_service_pb2_grpc.JobServiceStub(self._channel)
-        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
-        self._datasets = dataset_service_pb2_grpc.DatasetServiceStub(self._channel)
+        self.channel = open_channel(address)
+        self._jobs = job_service_pb2_grpc.JobServiceStub(self.channel)
+        self._models = model_service_pb2_grpc.ModelServiceStub(self.channel)
+        self._datasets = dataset_service_pb2_grpc.DatasetServiceStub(self.channel)
 
     def job(self, job_id: str, caller: Caller) -> Job:
-        return _job(_call(self._jobs.GetJob, job_service_pb2.GetJobRequest(job_id=job_id), caller))
+        return _job(call(self._jobs.GetJob, job_service_pb2.GetJobRequest(job_id=job_id), caller))
 
     def points(self, job_id: str, caller: Caller) -> list[Point]:
         request = job_service_pb2.ListJobMetricsRequest(job_id=job_id, page_size=POINTS_IN_PAGE)
         found: list[Point] = []
         while True:
-            page = _call(self._jobs.ListJobMetrics, request, caller)
+            page = call(self._jobs.ListJobMetrics, request, caller)
             found.extend(Point(item.attempt, item.step, dict(item.values)) for item in page.points)
             if not page.next_page_token:
                 return found
@@ -55,17 +55,17 @@ class GrpcTrainer:
 
     def job_of_model(self, model_id: str, caller: Caller) -> str:
         request = model_service_pb2.GetModelRequest(model_id=model_id)
-        return str(_call(self._models.GetModel, request, caller).job_id)
+        return str(call(self._models.GetModel, request, caller).job_id)
 
     def data(self, dataset_id: str, target: str, caller: Caller) -> tuple[str, Data]:
         request = dataset_service_pb2.GetDatasetRequest(dataset_id=dataset_id)
-        dataset = _call(self._datasets.GetDataset, request, caller)
+        dataset = call(self._datasets.GetDataset, request, caller)
         return dataset.sha256, _data(dataset, target)
 
     def start(self, dataset_id: str, target: str, task: str, caller: Caller) -> Start:
         # Training itself says what its defaults are and what it takes the target for: a copy would grow old.
         network = self._validated(dataset_id, target, task, MLP, caller)
-        found = _TASK_NAMES[network.task]
+        found = TASK_NAMES[network.task]
         linear = self._validated(dataset_id, target, found, LINEAR[found], caller)
         return Start(found, {MLP: hyperparameters(network), LINEAR[found]: hyperparameters(linear)})
 
@@ -80,12 +80,12 @@ class GrpcTrainer:
             validate_only=True,
             **algorithm_message(algorithm, {}),
         )
-        job: job_pb2.Job = _call(self._jobs.CreateJob, request, caller)
+        job: job_pb2.Job = call(self._jobs.CreateJob, request, caller)
         return job
 
     def close(self) -> None:
         """Ends the connection."""
-        self._channel.close()
+        self.channel.close()
 
 
 def algorithm_message(algorithm: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,8 +106,9 @@ def hyperparameters(job: job_pb2.Job) -> Hyperparameters:
     return Hyperparameters(algorithm, values)
 
 
-def _call(method: Any, request: Any, caller: Caller) -> Any:
-    names = {"x-request-id": caller.request_id, "traceparent": caller.traceparent}
+def call(method: Any, request: Any, caller: Caller) -> Any:
+    """Raises the AppError that training answered."""
+    names = {"x-request-id": caller.request_id, "traceparent": caller.traceparent, "x-tenant": caller.tenant}
     names["authorization"] = f"Bearer {caller.api_key}" if caller.api_key else ""
     metadata = [(name, text) for name, text in names.items() if text]
     try:
@@ -123,7 +124,7 @@ def _job(message: job_pb2.Job) -> Job:
         dataset_id=message.dataset_id,
         dataset_sha256=message.dataset_sha256,
         target=message.target,
-        task=_TASK_NAMES[message.task],
+        task=TASK_NAMES[message.task],
         hyperparameters=hyperparameters(message),
         validation_metrics=dict(message.validation_metrics),
     )

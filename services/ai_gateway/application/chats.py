@@ -135,6 +135,11 @@ class Chats:
         await tab.close(Outcome.OK, reached.lane.target, found.usage)
         return found, Bill(reached.lane.target, found.usage, tab.nano_usd, reached.attempts)
 
+    def most_nano_usd(self, prompt: Prompt) -> int:
+        """What a chat may cost at most; raises as `complete` does before anything is sent."""
+        asked = self._asked(prompt, Call("", Account("", "")))
+        return self._meter.quote(asked.alias, asked.size).claim
+
     async def _hedged(
         self,
         asked: _Asked,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-from datetime import datetime
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2, status_pb2
 from mlapi.ai_gateway.v1 import batch_pb2, batch_service_pb2, batch_service_pb2_grpc
 
@@ -15,11 +12,11 @@ from services.ai_gateway.application.accounts import Account
 from services.ai_gateway.application.batches import Asked, Batches, Told
 from services.ai_gateway.domain.batch import ENDED, Answer, Batch, State
 from services.ai_gateway.domain.prompt import Prompt
-from services.ai_gateway.rpc import mapping_chat
+from services.ai_gateway.rpc import mapping_chat, pages
+from services.ai_gateway.rpc.timestamps import timestamp
 from services.chassis.callers import key, tenant
 from services.chassis.errors import InvalidArgument, invalid_fields
 
-DEFAULT_SIZE, LARGEST_SIZE = 50, 1_000
 # Bytes of results in a page, about: a caller over gRPC takes 4 MiB.
 LARGEST_PAGE = 3 * 1024 * 1024
 _STATES = {
@@ -51,18 +48,18 @@ class BatchServicer(batch_service_pb2_grpc.BatchServiceServicer):
         return _message(await self._batches.get(request.batch_id, tenant(context)))
 
     async def ListBatches(self, request: Any, context: Any) -> batch_service_pb2.ListBatchesResponse:
-        size = _size(request.page_size)
-        before = _place(request.page_token) if request.page_token else None
+        size = pages.size(request.page_size)
+        before = pages.place("batches", request.page_token)
         found = await self._batches.page(tenant(context), size + 1, before)
         page, more = found[:size], len(found) > size
-        token = _token(page[-1]) if more else ""
+        token = pages.token("batches", page[-1].made.timestamp(), page[-1].batch_id) if more else ""
         return batch_service_pb2.ListBatchesResponse(batches=map(_message, page), next_page_token=token)
 
     async def CancelBatch(self, request: Any, context: Any) -> batch_pb2.Batch:
         return _message(await self._batches.cancel(request.batch_id, tenant(context)))
 
     async def GetBatchResults(self, request: Any, context: Any) -> batch_service_pb2.GetBatchResultsResponse:
-        size, after = _size(request.page_size), -1
+        size, after = pages.size(request.page_size), -1
         if request.page_token:
             after = _number(request.page_token)
         found = await self._batches.results(request.batch_id, tenant(context), size + 1, after)
@@ -75,7 +72,7 @@ class BatchServicer(batch_service_pb2_grpc.BatchServiceServicer):
                 break
             page.results.append(result)
         if len(page.results) < len(found):
-            page.next_page_token = _written("results", str(found[len(page.results) - 1].result.place))
+            page.next_page_token = pages.written("results", str(found[len(page.results) - 1].result.place))
         return page
 
 
@@ -116,9 +113,9 @@ def _message(batch: Batch) -> batch_pb2.Batch:
         most_cost_nano_usd=batch.most_nano_usd,
         cost_nano_usd=batch.nano_usd,
         error=batch.problem,
-        create_time=_timestamp(batch.made),
-        end_time=_timestamp(batch.ended),
-        expire_time=_timestamp(batch.deadline),
+        create_time=timestamp(batch.made),
+        end_time=timestamp(batch.ended),
+        expire_time=timestamp(batch.deadline),
     )
 
 
@@ -131,53 +128,8 @@ def _result(told: Told) -> batch_pb2.BatchResult:
     return batch_pb2.BatchResult(custom_id=result.custom_id, error=error)
 
 
-def _timestamp(time: datetime | None) -> Timestamp | None:
-    if time is None:
-        return None
-    message = Timestamp()
-    message.FromDatetime(time)
-    return message
-
-
-def _size(asked: int) -> int:
-    if asked < 0:
-        raise invalid_fields({"page_size": f"has to be at least 0, got {asked}"})
-    return min(asked or DEFAULT_SIZE, LARGEST_SIZE)
-
-
-def _token(batch: Batch) -> str:
-    return _written("batches", f"{batch.made.timestamp()!r} {batch.batch_id}")
-
-
-def _place(token: str) -> tuple[float, str]:
-    made, _, batch_id = _read("batches", token).partition(" ")
-    try:
-        return float(made), batch_id
-    except ValueError:
-        raise _no_token(token) from None
-
-
 def _number(token: str) -> int:
-    place = _read("results", token)
+    place = pages.read("results", token)
     if not (place.isascii() and place.isdecimal() and len(place) < 10):
-        raise _no_token(token)
+        raise pages.no_token(token)
     return int(place)
-
-
-def _written(kind: str, text: str) -> str:
-    return base64.urlsafe_b64encode(f"{kind}:{text}".encode()).decode().rstrip("=")
-
-
-def _read(kind: str, token: str) -> str:
-    try:
-        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
-    except ValueError:
-        raise _no_token(token) from None
-    found, _, rest = text.partition(":")
-    if found != kind:
-        raise _no_token(token)
-    return rest
-
-
-def _no_token(token: str) -> InvalidArgument:
-    return InvalidArgument("INVALID_PAGE_TOKEN", f"{token[:100]!r} is no page token of this list.")

@@ -100,7 +100,7 @@ def with_target(table: Table, name: str) -> PickedTable:
 
 def _blocks(model: TrainedModel, table: Table, weight_column: str) -> Iterator[Columns]:
     model.preprocessor.check(table.names)
-    names = [*model.preprocessor.names, model.target.name, *filter(None, [weight_column])]
+    names = [*model.preprocessor.reads, model.target.name, *filter(None, [weight_column])]
     for block in table.blocks(names):
         for start in range(0, row_count(block), _ROWS):
             yield take(block, slice(start, start + _ROWS))

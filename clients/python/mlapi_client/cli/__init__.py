@@ -20,7 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "models": ("models", "List, show and delete trained models."),
     "registry": ("registry", "Models under names: register, move aliases, list, show and delete."),
     "predict": ("predict", "Predict rows with a model."),
-    "ai": ("ai", "Status of the AI providers; proposals for better models."),
+    "ai": ("ai", "Status of the AI providers; better models, measured."),
     "health": ("health", "What works and what does not."),
     "keys": ("keys", "Create, list and revoke API keys, in the file that the services read."),
 }

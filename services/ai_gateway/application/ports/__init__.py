@@ -3,6 +3,7 @@
 from services.ai_gateway.application.ports.answers import AnswerKey, Answers, Kept
 from services.ai_gateway.application.ports.batches import BatchStore, BatchVendor, Held, Overtaken
 from services.ai_gateway.application.ports.desk import Desk
+from services.ai_gateway.application.ports.enhancements import EnhancementStore, HeldEnhancement
 from services.ai_gateway.application.ports.keys import Key, Keys
 from services.ai_gateway.application.ports.ledger import (
     BudgetExceeded,
@@ -21,7 +22,7 @@ from services.ai_gateway.application.ports.providers import (
     Provider,
     VendorError,
 )
-from services.ai_gateway.application.ports.training import Caller, Job, Point, Start, Trainer
+from services.ai_gateway.application.ports.training import Caller, Job, Order, Point, Start, Sweeps, Trainer
 
 __all__ = [
     "AnswerKey",
@@ -34,21 +35,25 @@ __all__ = [
     "Check",
     "Claim",
     "Desk",
+    "EnhancementStore",
     "Entry",
     "Failure",
     "Held",
+    "HeldEnhancement",
     "Job",
     "Kept",
     "Key",
     "Keys",
     "Ledger",
     "Limiter",
+    "Order",
     "Outcome",
     "Overtaken",
     "Point",
     "Provider",
     "RateLimited",
     "Start",
+    "Sweeps",
     "Trainer",
     "UsageFilter",
     "UsageRow",

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from services.ai_gateway.domain.consulting import Profile
+from services.ai_gateway.domain.enhancement import (
+    Asked,
+    Comparison,
+    Measured,
+    Proposed,
+    Rejection,
+    Subject,
+)
 from services.ai_gateway.domain.findings import Data
 from services.ai_gateway.domain.hyperparameters import Hyperparameters
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, and until when. deadline: an instant of `time.monotonic`. api_key: what training lets in."""
+    """Who asks, and until when. deadline: an instant of `time.monotonic`. api_key: what training lets in.
+    tenant: on whose behalf; empty for that of the key."""
 
     deadline: float
     request_id: str = ""
     traceparent: str = ""
     api_key: str = field(default="", repr=False)
+    tenant: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,25 @@ class Point:
     attempt: int
     step: int
     values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A sweep to be made. base, space: see Subject. sampler: empty for proposals alone.
+
+    learn_from: ids of sweeps that the sampler learns from. max_cost_usd: 0 for no limit.
+    seeds: whether its trials are told apart by their seeds, and all of their models are kept.
+    """
+
+    request_id: str
+    base: str
+    space: str
+    trials: int
+    sampler: str = ""
+    proposals: tuple[Proposed, ...] = ()
+    learn_from: tuple[str, ...] = ()
+    max_cost_usd: float = 0.0
+    seeds: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,3 +100,39 @@ class Trainer(Protocol):
 
     def start(self, dataset_id: str, target: str, task: str, caller: Caller) -> Start:
         """Creates nothing. task: empty to have it found from the target."""
+
+
+class Sweeps(Protocol):
+    """The training service, as enhancements need it. As Trainer is."""
+
+    def subject(self, asked: Asked, caller: Caller) -> Subject:
+        """What is to be enhanced. Raises NotFound, FailedPrecondition for a job that has not ended, and
+        InvalidArgument, naming the field, for what cannot be searched."""
+
+    def profile(self, subject: Subject, caller: Caller) -> Profile:
+        """What is told of its data."""
+
+    def refused(self, order: Order, caller: Caller) -> list[Rejection]:
+        """Which of the order's proposals cannot be tried, and why. Makes nothing."""
+
+    def create_sweep(self, order: Order, caller: Caller) -> str:
+        """Its id; the same one for the same `request_id`. Proposals that cannot be tried are left out."""
+
+    def sweep(self, sweep_id: str, caller: Caller) -> Measured: ...
+
+    def cancel_sweep(self, sweep_id: str, caller: Caller) -> None:
+        """Asks it to stop; nothing when it has ended or is gone."""
+
+    def compare(self, candidates: Sequence[str], baselines: Sequence[str], caller: Caller) -> Comparison:
+        """Models on the test rows that none of them has seen."""
+
+    def warnings(self, model_id: str, caller: Caller) -> tuple[str, ...]:
+        """What a person should know of its data."""
+
+    def delete_model(self, model_id: str, caller: Caller) -> None:
+        """Nothing when it is gone."""
+
+    def register(  # noqa: PLR0917 (what a version is)
+        self, name: str, model_id: str, alias: str, enhancement_id: str, comment: str, caller: Caller
+    ) -> int:
+        """Makes it a version of that name, with the alias; the version's number."""

@@ -23,27 +23,69 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
-from mlapi.training.v1 import algorithm_pb2 as mlapi_dot_training_dot_v1_dot_algorithm__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from mlapi.ai_gateway.v1 import enhancement_pb2 as mlapi_dot_ai__gateway_dot_v1_dot_enhancement__pb2
+from mlapi.training.v1 import registry_pb2 as mlapi_dot_training_dot_v1_dot_registry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-mlapi/ai_gateway/v1/enhancement_service.proto\x12\x13mlapi.ai_gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a!mlapi/training/v1/algorithm.proto\"\x96\x01\n\x0e\x45nhanceRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x15\n\rmax_proposals\x18\x05 \x01(\x05\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\"\x8f\x01\n\x0f\x45nhanceResponse\x12\x16\n\x0e\x65nhancement_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64visor\x18\x02 \x01(\t\x12\x0f\n\x07summary\x18\x03 \x01(\t\x12\x30\n\tproposals\x18\x04 \x03(\x0b\x32\x1d.mlapi.ai_gateway.v1.Proposal\x12\x10\n\x08measured\x18\x05 \x01(\x08\"\xeb\x01\n\x08Proposal\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x11\n\trationale\x18\x02 \x01(\t\x12,\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x1b.mlapi.ai_gateway.v1.Change\x12+\n\x06linear\x18\x14 \x01(\x0b\x32\x19.mlapi.training.v1.LinearH\x00\x12/\n\x08logistic\x18\x15 \x01(\x0b\x32\x1b.mlapi.training.v1.LogisticH\x00\x12%\n\x03mlp\x18\x16 \x01(\x0b\x32\x16.mlapi.training.v1.MlpH\x00\x42\x0b\n\talgorithm\"6\n\x06\x43hange\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t2\x8d\x01\n\x12\x45nhancementService\x12w\n\x07\x45nhance\x12#.mlapi.ai_gateway.v1.EnhanceRequest\x1a$.mlapi.ai_gateway.v1.EnhanceResponse\"!\x82\xd3\xe4\x93\x02\x1b\"\x0e/v1/ai/enhance:\thttp_bodyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-mlapi/ai_gateway/v1/enhancement_service.proto\x12\x13mlapi.ai_gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a%mlapi/ai_gateway/v1/enhancement.proto\x1a mlapi/training/v1/registry.proto\"\xfa\x01\n\x0e\x45nhanceRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x0c\n\x04\x61rms\x18\x05 \x03(\t\x12\x12\n\nmax_trials\x18\x06 \x01(\x05\x12\x14\n\x0cmax_cost_usd\x18\x07 \x01(\x01\x12\x11\n\tproviders\x18\x08 \x03(\t\x12\x11\n\x04seed\x18\t \x01(\rH\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBodyB\x07\n\x05_seed\"\x9e\x02\n\x04Task\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x10\n\x08progress\x18\x03 \x01(\x01\x12\x30\n\x06result\x18\x04 \x01(\x0b\x32 .mlapi.ai_gateway.v1.Enhancement\x12!\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\'\n\x0eGetTaskRequest\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"S\n\x11\x43\x61ncelTaskRequest\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody\"5\n\x15GetEnhancementRequest\x12\x1c\n\x0e\x65nhancement_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"@\n\x17ListEnhancementsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"k\n\x18ListEnhancementsResponse\x12\x36\n\x0c\x65nhancements\x18\x01 \x03(\x0b\x32 .mlapi.ai_gateway.v1.Enhancement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa8\x01\n\x10GetReportRequest\x12\x1c\n\x0e\x65nhancement_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12<\n\x06\x66ormat\x18\x02 \x01(\x0e\x32,.mlapi.ai_gateway.v1.GetReportRequest.Format\"8\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x08\n\x04HTML\x10\x01\x12\x0c\n\x08MARKDOWN\x10\x02\"\x92\x01\n\x17\x41\x64optEnhancementRequest\x12\x1c\n\x0e\x65nhancement_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\x12\'\n\thttp_body\x18\x0f \x01(\x0b\x32\x14.google.api.HttpBody2\xb1\x08\n\x12\x45nhancementService\x12s\n\x07\x45nhance\x12#.mlapi.ai_gateway.v1.EnhanceRequest\x1a .mlapi.ai_gateway.v1.Enhancement\"!\x82\xd3\xe4\x93\x02\x1b\"\x0e/v1/ai/enhance:\thttp_body\x12w\n\x0c\x45nhanceAsync\x12#.mlapi.ai_gateway.v1.EnhanceRequest\x1a\x19.mlapi.ai_gateway.v1.Task\"\'\x82\xd3\xe4\x93\x02!\"\x14/v1/ai/enhance/async:\thttp_body\x12i\n\x07GetTask\x12#.mlapi.ai_gateway.v1.GetTaskRequest\x1a\x19.mlapi.ai_gateway.v1.Task\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/ai/tasks/{task_id}\x12\x81\x01\n\nCancelTask\x12&.mlapi.ai_gateway.v1.CancelTaskRequest\x1a\x19.mlapi.ai_gateway.v1.Task\"0\x82\xd3\xe4\x93\x02*\"\x1d/v1/ai/tasks/{task_id}:cancel:\thttp_body\x12\x8c\x01\n\x0eGetEnhancement\x12*.mlapi.ai_gateway.v1.GetEnhancementRequest\x1a .mlapi.ai_gateway.v1.Enhancement\",\x82\xd3\xe4\x93\x02&\x12$/v1/ai/enhancements/{enhancement_id}\x12\x8c\x01\n\x10ListEnhancements\x12,.mlapi.ai_gateway.v1.ListEnhancementsRequest\x1a-.mlapi.ai_gateway.v1.ListEnhancementsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/ai/enhancements\x12}\n\tGetReport\x12%.mlapi.ai_gateway.v1.GetReportRequest\x1a\x14.google.api.HttpBody\"3\x82\xd3\xe4\x93\x02-\x12+/v1/ai/enhancements/{enhancement_id}:report\x12\xa0\x01\n\x10\x41\x64optEnhancement\x12,.mlapi.ai_gateway.v1.AdoptEnhancementRequest\x1a\x1f.mlapi.training.v1.ModelVersion\"=\x82\xd3\xe4\x93\x02\x37\"*/v1/ai/enhancements/{enhancement_id}:adopt:\thttp_bodyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mlapi.ai_gateway.v1.enhancement_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GETTASKREQUEST'].fields_by_name['task_id']._loaded_options = None
+  _globals['_GETTASKREQUEST'].fields_by_name['task_id']._serialized_options = b'\342A\001\002'
+  _globals['_CANCELTASKREQUEST'].fields_by_name['task_id']._loaded_options = None
+  _globals['_CANCELTASKREQUEST'].fields_by_name['task_id']._serialized_options = b'\342A\001\002'
+  _globals['_GETENHANCEMENTREQUEST'].fields_by_name['enhancement_id']._loaded_options = None
+  _globals['_GETENHANCEMENTREQUEST'].fields_by_name['enhancement_id']._serialized_options = b'\342A\001\002'
+  _globals['_GETREPORTREQUEST'].fields_by_name['enhancement_id']._loaded_options = None
+  _globals['_GETREPORTREQUEST'].fields_by_name['enhancement_id']._serialized_options = b'\342A\001\002'
+  _globals['_ADOPTENHANCEMENTREQUEST'].fields_by_name['enhancement_id']._loaded_options = None
+  _globals['_ADOPTENHANCEMENTREQUEST'].fields_by_name['enhancement_id']._serialized_options = b'\342A\001\002'
+  _globals['_ADOPTENHANCEMENTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_ADOPTENHANCEMENTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_ENHANCEMENTSERVICE'].methods_by_name['Enhance']._loaded_options = None
   _globals['_ENHANCEMENTSERVICE'].methods_by_name['Enhance']._serialized_options = b'\202\323\344\223\002\033\"\016/v1/ai/enhance:\thttp_body'
-  _globals['_ENHANCEREQUEST']._serialized_start=163
-  _globals['_ENHANCEREQUEST']._serialized_end=313
-  _globals['_ENHANCERESPONSE']._serialized_start=316
-  _globals['_ENHANCERESPONSE']._serialized_end=459
-  _globals['_PROPOSAL']._serialized_start=462
-  _globals['_PROPOSAL']._serialized_end=697
-  _globals['_CHANGE']._serialized_start=699
-  _globals['_CHANGE']._serialized_end=753
-  _globals['_ENHANCEMENTSERVICE']._serialized_start=756
-  _globals['_ENHANCEMENTSERVICE']._serialized_end=897
+  _globals['_ENHANCEMENTSERVICE'].methods_by_name['EnhanceAsync']._loaded_options = None
+  _globals['_ENHANCEMENTSERVICE'].methods_by_name['EnhanceAsync']._serialized_options = b'\202\323\344\223\002!\"\024/v1/ai/enhance/async:\thttp_body'
+  _globals['_ENHANCEMENTSERVICE'].methods_by_name['GetTask']._loaded_options = None
+  _globals['_ENHANCEMENTSERVICE'].methods_by_name['GetTask']._serialized_options = b'\202\323\344\223\002\030\022\026/v1/ai/tasks/{task_id}'
+  _globals['_ENHANCEMENTSERVICE'].methods_by_name['CancelTask']._loaded_options = None
+  _globals['_ENHANCEMENTSERVICE'].methods_by_name['CancelTask']._serialized_options = b'\202\323\344\223\002*\"\035/v1/ai/tasks/{task_id}:cancel:\thttp_body'
+  _globals['_ENHANCEMENTSERVICE'].methods_by_name['GetEnhancement']._loaded_options = None
+  _globals['_ENHANCEMENTSERVICE'].methods_by_name['GetEnhancement']._serialized_options = b'\202\323\344\223\002&\022$/v1/ai/enhancements/{enhancement_id}'
+  _globals['_ENHANCEMENTSERVICE'].methods_by_name['ListEnhancements']._loaded_options = None
+  _globals['_ENHANCEMENTSERVICE'].methods_by_name['ListEnhancements']._serialized_options = b'\202\323\344\223\002\025\022\023/v1/ai/enhancements'
+  _globals['_ENHANCEMENTSERVICE'].methods_by_name['GetReport']._loaded_options = None
+  _globals['_ENHANCEMENTSERVICE'].methods_by_name['GetReport']._serialized_options = b'\202\323\344\223\002-\022+/v1/ai/enhancements/{enhancement_id}:report'
+  _globals['_ENHANCEMENTSERVICE'].methods_by_name['AdoptEnhancement']._loaded_options = None
+  _globals['_ENHANCEMENTSERVICE'].methods_by_name['AdoptEnhancement']._serialized_options = b'\202\323\344\223\0027\"*/v1/ai/enhancements/{enhancement_id}:adopt:\thttp_body'
+  _globals['_ENHANCEREQUEST']._serialized_start=292
+  _globals['_ENHANCEREQUEST']._serialized_end=542
+  _globals['_TASK']._serialized_start=545
+  _globals['_TASK']._serialized_end=831
+  _globals['_GETTASKREQUEST']._serialized_start=833
+  _globals['_GETTASKREQUEST']._serialized_end=872
+  _globals['_CANCELTASKREQUEST']._serialized_start=874
+  _globals['_CANCELTASKREQUEST']._serialized_end=957
+  _globals['_GETENHANCEMENTREQUEST']._serialized_start=959
+  _globals['_GETENHANCEMENTREQUEST']._serialized_end=1012
+  _globals['_LISTENHANCEMENTSREQUEST']._serialized_start=1014
+  _globals['_LISTENHANCEMENTSREQUEST']._serialized_end=1078
+  _globals['_LISTENHANCEMENTSRESPONSE']._serialized_start=1080
+  _globals['_LISTENHANCEMENTSRESPONSE']._serialized_end=1187
+  _globals['_GETREPORTREQUEST']._serialized_start=1190
+  _globals['_GETREPORTREQUEST']._serialized_end=1358
+  _globals['_GETREPORTREQUEST_FORMAT']._serialized_start=1302
+  _globals['_GETREPORTREQUEST_FORMAT']._serialized_end=1358
+  _globals['_ADOPTENHANCEMENTREQUEST']._serialized_start=1361
+  _globals['_ADOPTENHANCEMENTREQUEST']._serialized_end=1507
+  _globals['_ENHANCEMENTSERVICE']._serialized_start=1510
+  _globals['_ENHANCEMENTSERVICE']._serialized_end=2583
 # @@protoc_insertion_point(module_scope)

@@ -7,8 +7,11 @@ from collections import abc as _abc
 from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
-from mlapi.training.v1 import algorithm_pb2 as _algorithm_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
+from mlapi.ai_gateway.v1 import enhancement_pb2 as _enhancement_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -22,7 +25,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class EnhanceRequest(_message.Message):
-    """Request of Enhance: one of `job_id`, `model_id`, or `dataset_id` with `target`."""
+    """Request of Enhance and EnhanceAsync: one of `job_id`, `model_id`, or `dataset_id` with `target`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -30,7 +33,12 @@ class EnhanceRequest(_message.Message):
     MODEL_ID_FIELD_NUMBER: _builtins.int
     DATASET_ID_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
-    MAX_PROPOSALS_FIELD_NUMBER: _builtins.int
+    ARMS_FIELD_NUMBER: _builtins.int
+    MAX_TRIALS_FIELD_NUMBER: _builtins.int
+    MAX_COST_USD_FIELD_NUMBER: _builtins.int
+    PROVIDERS_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     HTTP_BODY_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """A job that has ended."""
@@ -40,8 +48,26 @@ class EnhanceRequest(_message.Message):
     """A dataset that has content."""
     target: _builtins.str
     """Column to be told; required with `dataset_id`."""
-    max_proposals: _builtins.int
-    """Optional. At most this many proposals, in 1 to 10. Default 3."""
+    max_trials: _builtins.int
+    """Optional. Trials of each arm, in 1 to 200. Default 12."""
+    max_cost_usd: _builtins.float
+    """Optional. What calls of language models, and training where it has a price, may cost together."""
+    seed: _builtins.int
+    """Optional. Seed of every random choice; the job's when absent."""
+    request_id: _builtins.str
+    """Optional. Makes the call safe to repeat."""
+    @_builtins.property
+    def arms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Optional. Who searches, besides `default`: `random`, `tpe`, `llm`, `hybrid`, `local`. With a provider `tpe`, `llm`
+        and `hybrid` when absent, else `local` and `tpe`.
+        """
+
+    @_builtins.property
+    def providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Optional. Who is asked: providers, such as `openai`, or models and aliases, such as `openai/gpt-5-mini`. All
+        that have a key when absent.
+        """
+
     @_builtins.property
     def http_body(self) -> _httpbody_pb2.HttpBody:
         """REST only: the JSON object of the fields above. Leave empty over gRPC."""
@@ -53,135 +79,295 @@ class EnhanceRequest(_message.Message):
         model_id: _builtins.str = ...,
         dataset_id: _builtins.str = ...,
         target: _builtins.str = ...,
-        max_proposals: _builtins.int = ...,
+        arms: _abc.Iterable[_builtins.str] | None = ...,
+        max_trials: _builtins.int = ...,
+        max_cost_usd: _builtins.float = ...,
+        providers: _abc.Iterable[_builtins.str] | None = ...,
+        seed: _builtins.int | None = ...,
+        request_id: _builtins.str = ...,
         http_body: _httpbody_pb2.HttpBody | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["http_body", b"http_body"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "http_body", b"http_body", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_id", b"dataset_id", "http_body", b"http_body", "job_id", b"job_id", "max_proposals", b"max_proposals", "model_id", b"model_id", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "arms", b"arms", "dataset_id", b"dataset_id", "http_body", b"http_body", "job_id", b"job_id", "max_cost_usd", b"max_cost_usd", "max_trials", b"max_trials", "model_id", b"model_id", "providers", b"providers", "request_id", b"request_id", "seed", b"seed", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
 
 Global___EnhanceRequest: _TypeAlias = EnhanceRequest  # noqa: Y015
 
 @_typing.final
-class EnhanceResponse(_message.Message):
-    """Response of Enhance."""
+class Task(_message.Message):
+    """An enhancement under way."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """Identifier."""
+    status: _builtins.str
+    """`processing`, `completed`, `failed` or `cancelled`."""
+    progress: _builtins.float
+    """Part of the work that is done, from 0 to 1."""
+    @_builtins.property
+    def result(self) -> _enhancement_pb2.Enhancement:
+        """The enhancement, as far as it has come; not in the answer that created it."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Only when failed."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Time of creation."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Time it ended."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it is kept."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        status: _builtins.str = ...,
+        progress: _builtins.float = ...,
+        result: _enhancement_pb2.Enhancement | None = ...,
+        error: _status_pb2.Status | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "progress", b"progress", "result", b"result", "status", b"status", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Task: _TypeAlias = Task  # noqa: Y015
+
+@_typing.final
+class GetTaskRequest(_message.Message):
+    """Request of GetTask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """Required."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTaskRequest: _TypeAlias = GetTaskRequest  # noqa: Y015
+
+@_typing.final
+class CancelTaskRequest(_message.Message):
+    """Request of CancelTask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    HTTP_BODY_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """Required."""
+    @_builtins.property
+    def http_body(self) -> _httpbody_pb2.HttpBody:
+        """REST only: the JSON object of the fields above. Leave empty over gRPC."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        http_body: _httpbody_pb2.HttpBody | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["http_body", b"http_body"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["http_body", b"http_body", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelTaskRequest: _TypeAlias = CancelTaskRequest  # noqa: Y015
+
+@_typing.final
+class GetEnhancementRequest(_message.Message):
+    """Request of GetEnhancement."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ENHANCEMENT_ID_FIELD_NUMBER: _builtins.int
-    ADVISOR_FIELD_NUMBER: _builtins.int
-    SUMMARY_FIELD_NUMBER: _builtins.int
-    PROPOSALS_FIELD_NUMBER: _builtins.int
-    MEASURED_FIELD_NUMBER: _builtins.int
     enhancement_id: _builtins.str
-    """Names this answer in logs."""
-    advisor: _builtins.str
-    """Who made the proposals: `local`, the embedded advisor, a rule engine and not a language model."""
-    summary: _builtins.str
-    """What was read: the data, the curves."""
-    measured: _builtins.bool
-    """Whether the proposals were trained and measured. False: measure one by creating a job with it."""
+    """Required."""
+    def __init__(
+        self,
+        *,
+        enhancement_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enhancement_id", b"enhancement_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEnhancementRequest: _TypeAlias = GetEnhancementRequest  # noqa: Y015
+
+@_typing.final
+class ListEnhancementsRequest(_message.Message):
+    """Request of ListEnhancements."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Optional. At most this many; 50 when absent, 1000 at the most."""
+    page_token: _builtins.str
+    """Optional. `next_page_token` of the page before."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEnhancementsRequest: _TypeAlias = ListEnhancementsRequest  # noqa: Y015
+
+@_typing.final
+class ListEnhancementsResponse(_message.Message):
+    """Response of ListEnhancements."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENHANCEMENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
     @_builtins.property
-    def proposals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Proposal]:
-        """Most promising first; empty when no rule applies."""
+    def enhancements(self) -> _containers.RepeatedCompositeFieldContainer[_enhancement_pb2.Enhancement]:
+        """One page, newest first."""
+
+    def __init__(
+        self,
+        *,
+        enhancements: _abc.Iterable[_enhancement_pb2.Enhancement] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enhancements", b"enhancements", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEnhancementsResponse: _TypeAlias = ListEnhancementsResponse  # noqa: Y015
+
+@_typing.final
+class GetReportRequest(_message.Message):
+    """Request of GetReport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Format:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _FormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[GetReportRequest._Format.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        FORMAT_UNSPECIFIED: GetReportRequest._Format.ValueType  # 0
+        """HTML."""
+        HTML: GetReportRequest._Format.ValueType  # 1
+        """One page without scripts, that needs nothing else."""
+        MARKDOWN: GetReportRequest._Format.ValueType  # 2
+        """Markdown."""
+
+    class Format(_Format, metaclass=_FormatEnumTypeWrapper):
+        """As what."""
+
+    FORMAT_UNSPECIFIED: GetReportRequest.Format.ValueType  # 0
+    """HTML."""
+    HTML: GetReportRequest.Format.ValueType  # 1
+    """One page without scripts, that needs nothing else."""
+    MARKDOWN: GetReportRequest.Format.ValueType  # 2
+    """Markdown."""
+
+    ENHANCEMENT_ID_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    enhancement_id: _builtins.str
+    """Required."""
+    format: Global___GetReportRequest.Format.ValueType
+    """Optional. Over REST `html` or `markdown`, in any case."""
+    def __init__(
+        self,
+        *,
+        enhancement_id: _builtins.str = ...,
+        format: Global___GetReportRequest.Format.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enhancement_id", b"enhancement_id", "format", b"format"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReportRequest: _TypeAlias = GetReportRequest  # noqa: Y015
+
+@_typing.final
+class AdoptEnhancementRequest(_message.Message):
+    """Request of AdoptEnhancement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENHANCEMENT_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    HTTP_BODY_FIELD_NUMBER: _builtins.int
+    enhancement_id: _builtins.str
+    """Required."""
+    name: _builtins.str
+    """Required. Name to register the model under."""
+    alias: _builtins.str
+    """Optional. Alias that is moved to it; `champion` when absent."""
+    force: _builtins.bool
+    """Optional. Adopt it although the report does not say so."""
+    @_builtins.property
+    def http_body(self) -> _httpbody_pb2.HttpBody:
+        """REST only: the JSON object of the fields above. Leave empty over gRPC."""
 
     def __init__(
         self,
         *,
         enhancement_id: _builtins.str = ...,
-        advisor: _builtins.str = ...,
-        summary: _builtins.str = ...,
-        proposals: _abc.Iterable[Global___Proposal] | None = ...,
-        measured: _builtins.bool = ...,
+        name: _builtins.str = ...,
+        alias: _builtins.str = ...,
+        force: _builtins.bool = ...,
+        http_body: _httpbody_pb2.HttpBody | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["http_body", b"http_body"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisor", b"advisor", "enhancement_id", b"enhancement_id", "measured", b"measured", "proposals", b"proposals", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "enhancement_id", b"enhancement_id", "force", b"force", "http_body", b"http_body", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EnhanceResponse: _TypeAlias = EnhanceResponse  # noqa: Y015
-
-@_typing.final
-class Proposal(_message.Message):
-    """A set of hyperparameters to try."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    RULE_FIELD_NUMBER: _builtins.int
-    RATIONALE_FIELD_NUMBER: _builtins.int
-    CHANGES_FIELD_NUMBER: _builtins.int
-    LINEAR_FIELD_NUMBER: _builtins.int
-    LOGISTIC_FIELD_NUMBER: _builtins.int
-    MLP_FIELD_NUMBER: _builtins.int
-    rule: _builtins.str
-    """Name of the rule that made it, for example `overfitting`."""
-    rationale: _builtins.str
-    """What the rule saw and why it thinks this helps."""
-    @_builtins.property
-    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
-        """What is different from the job, or from the defaults when there was no job."""
-
-    @_builtins.property
-    def linear(self) -> _algorithm_pb2.Linear:
-        """Linear regression: ridge, lasso, elastic net."""
-
-    @_builtins.property
-    def logistic(self) -> _algorithm_pb2.Logistic:
-        """Logistic regression."""
-
-    @_builtins.property
-    def mlp(self) -> _algorithm_pb2.Mlp:
-        """Multi-layer perceptron."""
-
-    def __init__(
-        self,
-        *,
-        rule: _builtins.str = ...,
-        rationale: _builtins.str = ...,
-        changes: _abc.Iterable[Global___Change] | None = ...,
-        linear: _algorithm_pb2.Linear | None = ...,
-        logistic: _algorithm_pb2.Logistic | None = ...,
-        mlp: _algorithm_pb2.Mlp | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "changes", b"changes", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "rationale", b"rationale", "rule", b"rule"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_algorithm: _TypeAlias = _typing.Literal["linear", "logistic", "mlp"]  # noqa: Y015
-    _WhichOneofArgType_algorithm: _TypeAlias = _typing.Literal["algorithm", b"algorithm"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_algorithm) -> _WhichOneofReturnType_algorithm | None: ...
-
-Global___Proposal: _TypeAlias = Proposal  # noqa: Y015
-
-@_typing.final
-class Change(_message.Message):
-    """One hyperparameter that a proposal changes."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    FIELD_FIELD_NUMBER: _builtins.int
-    BEFORE_FIELD_NUMBER: _builtins.int
-    AFTER_FIELD_NUMBER: _builtins.int
-    field: _builtins.str
-    """Name of the hyperparameter, or `algorithm`."""
-    before: _builtins.str
-    """Its value before, as JSON."""
-    after: _builtins.str
-    """Its value in the proposal, as JSON."""
-    def __init__(
-        self,
-        *,
-        field: _builtins.str = ...,
-        before: _builtins.str = ...,
-        after: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "field", b"field"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Change: _TypeAlias = Change  # noqa: Y015
+Global___AdoptEnhancementRequest: _TypeAlias = AdoptEnhancementRequest  # noqa: Y015

@@ -3,7 +3,10 @@
 import grpc
 import warnings
 
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
+from mlapi.ai_gateway.v1 import enhancement_pb2 as mlapi_dot_ai__gateway_dot_v1_dot_enhancement__pb2
 from mlapi.ai_gateway.v1 import enhancement_service_pb2 as mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2
+from mlapi.training.v1 import registry_pb2 as mlapi_dot_training_dot_v1_dot_registry__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -26,7 +29,7 @@ if _version_not_supported:
 
 
 class EnhancementServiceStub:
-    """Better models, by proposals.
+    """Better models, proposed by whoever has an idea, and measured.
     """
 
     def __init__(self, channel):
@@ -38,18 +41,104 @@ class EnhancementServiceStub:
         self.Enhance = channel.unary_unary(
                 '/mlapi.ai_gateway.v1.EnhancementService/Enhance',
                 request_serializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.EnhanceRequest.SerializeToString,
-                response_deserializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.EnhanceResponse.FromString,
+                response_deserializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__pb2.Enhancement.FromString,
+                _registered_method=True)
+        self.EnhanceAsync = channel.unary_unary(
+                '/mlapi.ai_gateway.v1.EnhancementService/EnhanceAsync',
+                request_serializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.EnhanceRequest.SerializeToString,
+                response_deserializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.Task.FromString,
+                _registered_method=True)
+        self.GetTask = channel.unary_unary(
+                '/mlapi.ai_gateway.v1.EnhancementService/GetTask',
+                request_serializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.GetTaskRequest.SerializeToString,
+                response_deserializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.Task.FromString,
+                _registered_method=True)
+        self.CancelTask = channel.unary_unary(
+                '/mlapi.ai_gateway.v1.EnhancementService/CancelTask',
+                request_serializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.CancelTaskRequest.SerializeToString,
+                response_deserializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.Task.FromString,
+                _registered_method=True)
+        self.GetEnhancement = channel.unary_unary(
+                '/mlapi.ai_gateway.v1.EnhancementService/GetEnhancement',
+                request_serializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.GetEnhancementRequest.SerializeToString,
+                response_deserializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__pb2.Enhancement.FromString,
+                _registered_method=True)
+        self.ListEnhancements = channel.unary_unary(
+                '/mlapi.ai_gateway.v1.EnhancementService/ListEnhancements',
+                request_serializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.ListEnhancementsRequest.SerializeToString,
+                response_deserializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.ListEnhancementsResponse.FromString,
+                _registered_method=True)
+        self.GetReport = channel.unary_unary(
+                '/mlapi.ai_gateway.v1.EnhancementService/GetReport',
+                request_serializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.GetReportRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.AdoptEnhancement = channel.unary_unary(
+                '/mlapi.ai_gateway.v1.EnhancementService/AdoptEnhancement',
+                request_serializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.AdoptEnhancementRequest.SerializeToString,
+                response_deserializer=mlapi_dot_training_dot_v1_dot_registry__pb2.ModelVersion.FromString,
                 _registered_method=True)
 
 
 class EnhancementServiceServicer:
-    """Better models, by proposals.
+    """Better models, proposed by whoever has an idea, and measured.
     """
 
     def Enhance(self, request, context):
-        """Proposes hyperparameters from a job's learning curves and its data. Nothing is trained by this call: a
-        proposal is an opinion until it is measured. Returns NOT_FOUND if the job, the model or the dataset does
-        not exist, and FAILED_PRECONDITION if the job has not ended.
+        """Enhances, and answers when it has ended. Returns NOT_FOUND if the job, the model or the dataset does not
+        exist, FAILED_PRECONDITION if the job has not ended, INVALID_ARGUMENT naming the field, and DEADLINE_EXCEEDED,
+        with the task's id, when the caller's time is over before: it goes on as that task.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnhanceAsync(self, request, context):
+        """The same, answered at once with a task.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTask(self, request, context):
+        """Gets a task. It is kept for 30 days after its end. Returns NOT_FOUND if it does not exist.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelTask(self, request, context):
+        """Asks a task to stop. Returns NOT_FOUND if it does not exist and FAILED_PRECONDITION if it has ended otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEnhancement(self, request, context):
+        """Gets an enhancement as far as it has come. Returns NOT_FOUND if it does not exist.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEnhancements(self, request, context):
+        """Lists enhancements, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReport(self, request, context):
+        """The report of an enhancement that has ended, for people: a page with curves. Returns NOT_FOUND if it does not
+        exist and FAILED_PRECONDITION before its end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdoptEnhancement(self, request, context):
+        """Makes the best model the next version of a registered model, and moves an alias to it. Returns NOT_FOUND if it
+        does not exist and FAILED_PRECONDITION where the recommendation is not ADOPT, unless `force` is set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,7 +150,42 @@ def add_EnhancementServiceServicer_to_server(servicer, server):
             'Enhance': grpc.unary_unary_rpc_method_handler(
                     servicer.Enhance,
                     request_deserializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.EnhanceRequest.FromString,
-                    response_serializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.EnhanceResponse.SerializeToString,
+                    response_serializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__pb2.Enhancement.SerializeToString,
+            ),
+            'EnhanceAsync': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnhanceAsync,
+                    request_deserializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.EnhanceRequest.FromString,
+                    response_serializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.Task.SerializeToString,
+            ),
+            'GetTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTask,
+                    request_deserializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.GetTaskRequest.FromString,
+                    response_serializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.Task.SerializeToString,
+            ),
+            'CancelTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelTask,
+                    request_deserializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.CancelTaskRequest.FromString,
+                    response_serializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.Task.SerializeToString,
+            ),
+            'GetEnhancement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEnhancement,
+                    request_deserializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.GetEnhancementRequest.FromString,
+                    response_serializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__pb2.Enhancement.SerializeToString,
+            ),
+            'ListEnhancements': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEnhancements,
+                    request_deserializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.ListEnhancementsRequest.FromString,
+                    response_serializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.ListEnhancementsResponse.SerializeToString,
+            ),
+            'GetReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReport,
+                    request_deserializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.GetReportRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'AdoptEnhancement': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdoptEnhancement,
+                    request_deserializer=mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.AdoptEnhancementRequest.FromString,
+                    response_serializer=mlapi_dot_training_dot_v1_dot_registry__pb2.ModelVersion.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -72,7 +196,7 @@ def add_EnhancementServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EnhancementService:
-    """Better models, by proposals.
+    """Better models, proposed by whoever has an idea, and measured.
     """
 
     @staticmethod
@@ -91,7 +215,196 @@ class EnhancementService:
             target,
             '/mlapi.ai_gateway.v1.EnhancementService/Enhance',
             mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.EnhanceRequest.SerializeToString,
-            mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.EnhanceResponse.FromString,
+            mlapi_dot_ai__gateway_dot_v1_dot_enhancement__pb2.Enhancement.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnhanceAsync(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlapi.ai_gateway.v1.EnhancementService/EnhanceAsync',
+            mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.EnhanceRequest.SerializeToString,
+            mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlapi.ai_gateway.v1.EnhancementService/GetTask',
+            mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.GetTaskRequest.SerializeToString,
+            mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlapi.ai_gateway.v1.EnhancementService/CancelTask',
+            mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.CancelTaskRequest.SerializeToString,
+            mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEnhancement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlapi.ai_gateway.v1.EnhancementService/GetEnhancement',
+            mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.GetEnhancementRequest.SerializeToString,
+            mlapi_dot_ai__gateway_dot_v1_dot_enhancement__pb2.Enhancement.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEnhancements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlapi.ai_gateway.v1.EnhancementService/ListEnhancements',
+            mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.ListEnhancementsRequest.SerializeToString,
+            mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.ListEnhancementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlapi.ai_gateway.v1.EnhancementService/GetReport',
+            mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.GetReportRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdoptEnhancement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlapi.ai_gateway.v1.EnhancementService/AdoptEnhancement',
+            mlapi_dot_ai__gateway_dot_v1_dot_enhancement__service__pb2.AdoptEnhancementRequest.SerializeToString,
+            mlapi_dot_training_dot_v1_dot_registry__pb2.ModelVersion.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,8 +4,11 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
+from mlapi.ai_gateway.v1 import enhancement_pb2 as _enhancement_pb2
 from mlapi.ai_gateway.v1 import enhancement_service_pb2 as _enhancement_service_pb2
+from mlapi.training.v1 import registry_pb2 as _registry_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -27,41 +30,137 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EnhancementServiceStub:
-    """Better models, by proposals."""
+    """Better models, proposed by whoever has an idea, and measured."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EnhancementServiceAsyncStub: ...
-    Enhance: _grpc.UnaryUnaryMultiCallable[_enhancement_service_pb2.EnhanceRequest, _enhancement_service_pb2.EnhanceResponse]
-    """Proposes hyperparameters from a job's learning curves and its data. Nothing is trained by this call: a
-    proposal is an opinion until it is measured. Returns NOT_FOUND if the job, the model or the dataset does
-    not exist, and FAILED_PRECONDITION if the job has not ended.
+    Enhance: _grpc.UnaryUnaryMultiCallable[_enhancement_service_pb2.EnhanceRequest, _enhancement_pb2.Enhancement]
+    """Enhances, and answers when it has ended. Returns NOT_FOUND if the job, the model or the dataset does not
+    exist, FAILED_PRECONDITION if the job has not ended, INVALID_ARGUMENT naming the field, and DEADLINE_EXCEEDED,
+    with the task's id, when the caller's time is over before: it goes on as that task.
+    """
+    EnhanceAsync: _grpc.UnaryUnaryMultiCallable[_enhancement_service_pb2.EnhanceRequest, _enhancement_service_pb2.Task]
+    """The same, answered at once with a task."""
+    GetTask: _grpc.UnaryUnaryMultiCallable[_enhancement_service_pb2.GetTaskRequest, _enhancement_service_pb2.Task]
+    """Gets a task. It is kept for 30 days after its end. Returns NOT_FOUND if it does not exist."""
+    CancelTask: _grpc.UnaryUnaryMultiCallable[_enhancement_service_pb2.CancelTaskRequest, _enhancement_service_pb2.Task]
+    """Asks a task to stop. Returns NOT_FOUND if it does not exist and FAILED_PRECONDITION if it has ended otherwise."""
+    GetEnhancement: _grpc.UnaryUnaryMultiCallable[_enhancement_service_pb2.GetEnhancementRequest, _enhancement_pb2.Enhancement]
+    """Gets an enhancement as far as it has come. Returns NOT_FOUND if it does not exist."""
+    ListEnhancements: _grpc.UnaryUnaryMultiCallable[_enhancement_service_pb2.ListEnhancementsRequest, _enhancement_service_pb2.ListEnhancementsResponse]
+    """Lists enhancements, newest first."""
+    GetReport: _grpc.UnaryUnaryMultiCallable[_enhancement_service_pb2.GetReportRequest, _httpbody_pb2.HttpBody]
+    """The report of an enhancement that has ended, for people: a page with curves. Returns NOT_FOUND if it does not
+    exist and FAILED_PRECONDITION before its end.
+    """
+    AdoptEnhancement: _grpc.UnaryUnaryMultiCallable[_enhancement_service_pb2.AdoptEnhancementRequest, _registry_pb2.ModelVersion]
+    """Makes the best model the next version of a registered model, and moves an alias to it. Returns NOT_FOUND if it
+    does not exist and FAILED_PRECONDITION where the recommendation is not ADOPT, unless `force` is set.
     """
 
 @_typing.type_check_only
 class EnhancementServiceAsyncStub(EnhancementServiceStub):
-    """Better models, by proposals."""
+    """Better models, proposed by whoever has an idea, and measured."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Enhance: _aio.UnaryUnaryMultiCallable[_enhancement_service_pb2.EnhanceRequest, _enhancement_service_pb2.EnhanceResponse]  # type: ignore[assignment]
-    """Proposes hyperparameters from a job's learning curves and its data. Nothing is trained by this call: a
-    proposal is an opinion until it is measured. Returns NOT_FOUND if the job, the model or the dataset does
-    not exist, and FAILED_PRECONDITION if the job has not ended.
+    Enhance: _aio.UnaryUnaryMultiCallable[_enhancement_service_pb2.EnhanceRequest, _enhancement_pb2.Enhancement]  # type: ignore[assignment]
+    """Enhances, and answers when it has ended. Returns NOT_FOUND if the job, the model or the dataset does not
+    exist, FAILED_PRECONDITION if the job has not ended, INVALID_ARGUMENT naming the field, and DEADLINE_EXCEEDED,
+    with the task's id, when the caller's time is over before: it goes on as that task.
+    """
+    EnhanceAsync: _aio.UnaryUnaryMultiCallable[_enhancement_service_pb2.EnhanceRequest, _enhancement_service_pb2.Task]  # type: ignore[assignment]
+    """The same, answered at once with a task."""
+    GetTask: _aio.UnaryUnaryMultiCallable[_enhancement_service_pb2.GetTaskRequest, _enhancement_service_pb2.Task]  # type: ignore[assignment]
+    """Gets a task. It is kept for 30 days after its end. Returns NOT_FOUND if it does not exist."""
+    CancelTask: _aio.UnaryUnaryMultiCallable[_enhancement_service_pb2.CancelTaskRequest, _enhancement_service_pb2.Task]  # type: ignore[assignment]
+    """Asks a task to stop. Returns NOT_FOUND if it does not exist and FAILED_PRECONDITION if it has ended otherwise."""
+    GetEnhancement: _aio.UnaryUnaryMultiCallable[_enhancement_service_pb2.GetEnhancementRequest, _enhancement_pb2.Enhancement]  # type: ignore[assignment]
+    """Gets an enhancement as far as it has come. Returns NOT_FOUND if it does not exist."""
+    ListEnhancements: _aio.UnaryUnaryMultiCallable[_enhancement_service_pb2.ListEnhancementsRequest, _enhancement_service_pb2.ListEnhancementsResponse]  # type: ignore[assignment]
+    """Lists enhancements, newest first."""
+    GetReport: _aio.UnaryUnaryMultiCallable[_enhancement_service_pb2.GetReportRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """The report of an enhancement that has ended, for people: a page with curves. Returns NOT_FOUND if it does not
+    exist and FAILED_PRECONDITION before its end.
+    """
+    AdoptEnhancement: _aio.UnaryUnaryMultiCallable[_enhancement_service_pb2.AdoptEnhancementRequest, _registry_pb2.ModelVersion]  # type: ignore[assignment]
+    """Makes the best model the next version of a registered model, and moves an alias to it. Returns NOT_FOUND if it
+    does not exist and FAILED_PRECONDITION where the recommendation is not ADOPT, unless `force` is set.
     """
 
 class EnhancementServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Better models, by proposals."""
+    """Better models, proposed by whoever has an idea, and measured."""
 
     @_abc_1.abstractmethod
     def Enhance(
         self,
         request: _enhancement_service_pb2.EnhanceRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_enhancement_service_pb2.EnhanceResponse, _abc.Awaitable[_enhancement_service_pb2.EnhanceResponse]]:
-        """Proposes hyperparameters from a job's learning curves and its data. Nothing is trained by this call: a
-        proposal is an opinion until it is measured. Returns NOT_FOUND if the job, the model or the dataset does
-        not exist, and FAILED_PRECONDITION if the job has not ended.
+    ) -> _typing.Union[_enhancement_pb2.Enhancement, _abc.Awaitable[_enhancement_pb2.Enhancement]]:
+        """Enhances, and answers when it has ended. Returns NOT_FOUND if the job, the model or the dataset does not
+        exist, FAILED_PRECONDITION if the job has not ended, INVALID_ARGUMENT naming the field, and DEADLINE_EXCEEDED,
+        with the task's id, when the caller's time is over before: it goes on as that task.
+        """
+
+    @_abc_1.abstractmethod
+    def EnhanceAsync(
+        self,
+        request: _enhancement_service_pb2.EnhanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enhancement_service_pb2.Task, _abc.Awaitable[_enhancement_service_pb2.Task]]:
+        """The same, answered at once with a task."""
+
+    @_abc_1.abstractmethod
+    def GetTask(
+        self,
+        request: _enhancement_service_pb2.GetTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enhancement_service_pb2.Task, _abc.Awaitable[_enhancement_service_pb2.Task]]:
+        """Gets a task. It is kept for 30 days after its end. Returns NOT_FOUND if it does not exist."""
+
+    @_abc_1.abstractmethod
+    def CancelTask(
+        self,
+        request: _enhancement_service_pb2.CancelTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enhancement_service_pb2.Task, _abc.Awaitable[_enhancement_service_pb2.Task]]:
+        """Asks a task to stop. Returns NOT_FOUND if it does not exist and FAILED_PRECONDITION if it has ended otherwise."""
+
+    @_abc_1.abstractmethod
+    def GetEnhancement(
+        self,
+        request: _enhancement_service_pb2.GetEnhancementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enhancement_pb2.Enhancement, _abc.Awaitable[_enhancement_pb2.Enhancement]]:
+        """Gets an enhancement as far as it has come. Returns NOT_FOUND if it does not exist."""
+
+    @_abc_1.abstractmethod
+    def ListEnhancements(
+        self,
+        request: _enhancement_service_pb2.ListEnhancementsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enhancement_service_pb2.ListEnhancementsResponse, _abc.Awaitable[_enhancement_service_pb2.ListEnhancementsResponse]]:
+        """Lists enhancements, newest first."""
+
+    @_abc_1.abstractmethod
+    def GetReport(
+        self,
+        request: _enhancement_service_pb2.GetReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """The report of an enhancement that has ended, for people: a page with curves. Returns NOT_FOUND if it does not
+        exist and FAILED_PRECONDITION before its end.
+        """
+
+    @_abc_1.abstractmethod
+    def AdoptEnhancement(
+        self,
+        request: _enhancement_service_pb2.AdoptEnhancementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.ModelVersion, _abc.Awaitable[_registry_pb2.ModelVersion]]:
+        """Makes the best model the next version of a registered model, and moves an alias to it. Returns NOT_FOUND if it
+        does not exist and FAILED_PRECONDITION where the recommendation is not ADOPT, unless `force` is set.
         """
 
 def add_EnhancementServiceServicer_to_server(servicer: EnhancementServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

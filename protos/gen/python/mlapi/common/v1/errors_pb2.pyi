@@ -114,6 +114,20 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The batch has not ended, so there are no results yet. FAILED_PRECONDITION."""
     BATCH_FINISHED: _ErrorReason.ValueType  # 92
     """The batch has ended, so it cannot be cancelled. FAILED_PRECONDITION."""
+    ENHANCEMENT_NOT_FOUND: _ErrorReason.ValueType  # 93
+    """There is no such enhancement, or it was forgotten: they are kept for 30 days. NOT_FOUND."""
+    TASK_NOT_FOUND: _ErrorReason.ValueType  # 94
+    """There is no such task, or it was forgotten: they are kept for 30 days. NOT_FOUND."""
+    ENHANCEMENT_NOT_FINISHED: _ErrorReason.ValueType  # 95
+    """The enhancement has not ended, so there is no report yet. FAILED_PRECONDITION."""
+    TASK_FINISHED: _ErrorReason.ValueType  # 96
+    """The task has ended, so it cannot be cancelled. FAILED_PRECONDITION."""
+    ENHANCEMENT_NOT_RECOMMENDED: _ErrorReason.ValueType  # 97
+    """The report does not recommend what was found; `force` adopts it all the same. FAILED_PRECONDITION."""
+    ENHANCEMENT_IMPOSSIBLE: _ErrorReason.ValueType  # 98
+    """In an enhancement's `error`: what it began with could not be trained. FAILED_PRECONDITION."""
+    ENHANCEMENT_NOT_CONFIGURED: _ErrorReason.ValueType  # 99
+    """The gateway has no key to train on a tenant's behalf: AI_TRAINING_API_KEY. FAILED_PRECONDITION."""
     BODY_TOO_LARGE: _ErrorReason.ValueType  # 40
     """The request body is larger than the limit. INVALID_ARGUMENT over REST (HTTP 413), RESOURCE_EXHAUSTED over gRPC."""
     RATE_LIMITED: _ErrorReason.ValueType  # 41
@@ -248,6 +262,20 @@ BATCH_NOT_FINISHED: ErrorReason.ValueType  # 91
 """The batch has not ended, so there are no results yet. FAILED_PRECONDITION."""
 BATCH_FINISHED: ErrorReason.ValueType  # 92
 """The batch has ended, so it cannot be cancelled. FAILED_PRECONDITION."""
+ENHANCEMENT_NOT_FOUND: ErrorReason.ValueType  # 93
+"""There is no such enhancement, or it was forgotten: they are kept for 30 days. NOT_FOUND."""
+TASK_NOT_FOUND: ErrorReason.ValueType  # 94
+"""There is no such task, or it was forgotten: they are kept for 30 days. NOT_FOUND."""
+ENHANCEMENT_NOT_FINISHED: ErrorReason.ValueType  # 95
+"""The enhancement has not ended, so there is no report yet. FAILED_PRECONDITION."""
+TASK_FINISHED: ErrorReason.ValueType  # 96
+"""The task has ended, so it cannot be cancelled. FAILED_PRECONDITION."""
+ENHANCEMENT_NOT_RECOMMENDED: ErrorReason.ValueType  # 97
+"""The report does not recommend what was found; `force` adopts it all the same. FAILED_PRECONDITION."""
+ENHANCEMENT_IMPOSSIBLE: ErrorReason.ValueType  # 98
+"""In an enhancement's `error`: what it began with could not be trained. FAILED_PRECONDITION."""
+ENHANCEMENT_NOT_CONFIGURED: ErrorReason.ValueType  # 99
+"""The gateway has no key to train on a tenant's behalf: AI_TRAINING_API_KEY. FAILED_PRECONDITION."""
 BODY_TOO_LARGE: ErrorReason.ValueType  # 40
 """The request body is larger than the limit. INVALID_ARGUMENT over REST (HTTP 413), RESOURCE_EXHAUSTED over gRPC."""
 RATE_LIMITED: ErrorReason.ValueType  # 41
