@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.stack import Stack
+from tests.contract.waiting import until
 from tests.e2e.journeys import flowers
 
 MLAPI = Path(sys.executable).with_name("mlapi")
@@ -75,11 +76,23 @@ def test_shows_for_people(environment: dict[str, str], model: str, tmp_path: Pat
         ("models", "explain", model),
         ("models", "export", model, "-o", str(tmp_path / "model.onnx")),
         ("ai", "status"),
-        ("ai", "enhance", "--model", model),
     ):
         done = call(environment, *arguments)
         assert (done.returncode, done.stderr) == (0, ""), arguments
         assert done.stdout, arguments
+
+
+def test_an_enhancement_in_the_background(environment: dict[str, str], model: str) -> None:
+    begun = answer(environment, "ai", "enhance", "--model", model, "--trials", "1", "--background", "--json")
+    assert begun["status"] == "processing"
+    task = ("ai", "task", begun["task_id"])
+    assert answer(environment, *task, "--json")["result"]["input"]["model_id"] == model
+    assert begun["task_id"] in call(environment, *task).stdout
+    answer(environment, "ai", "cancel", begun["task_id"], "--json")
+    until(lambda: answer(environment, *task, "--json")["status"] == "cancelled", 60)
+    found = answer(environment, *task, "--json")["result"]["enhancement_id"]
+    assert call(environment, "ai", "report", found).stdout.startswith("# Enhancement of")
+    assert call(environment, "ai", "adopt", found, "cli").returncode == 5
 
 
 def test_health(environment: dict[str, str]) -> None:

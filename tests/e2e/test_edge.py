@@ -11,7 +11,6 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
-from mlapi.ai_gateway.v1 import enhancement_service_pb2, enhancement_service_pb2_grpc
 from mlapi.training.v1 import (
     dataset_service_pb2,
     dataset_service_pb2_grpc,
@@ -139,22 +138,3 @@ def test_ai_status_lists_every_provider(rest: httpx.Client) -> None:
     providers = {one["provider"]: one for one in rest.get("/v1/ai/status").json()["providers"]}
     assert set(providers) == {"openai", "anthropic", "perplexity", "gemini", "xai", "local"}
     assert [name for name, one in providers.items() if one["configured"]] == ["local"]
-
-
-def test_the_advisor_proposes_and_says_what_it_is(
-    rest: httpx.Client, channel: grpc.Channel, job: dict[str, object]
-) -> None:
-    answer = rest.post("/v1/ai/enhance", json={"job_id": job["job_id"]}).json()
-    assert answer["advisor"] == "local"
-    assert "rule" in answer["summary"]
-    assert answer["measured"] is False
-    assert answer["proposals"]
-    for proposal in answer["proposals"]:
-        name = next(name for name in ("mlp", "linear", "logistic") if name in proposal)
-        body = {"dataset_id": "edge", "target": "kind", name: proposal[name], "validate_only": True}
-        assert rest.post("/v1/jobs", json=body).status_code == 200
-    stub = enhancement_service_pb2_grpc.EnhancementServiceStub(channel)
-    native = stub.Enhance(enhancement_service_pb2.EnhanceRequest(job_id=str(job["job_id"])))
-    assert [proposal.rule for proposal in native.proposals] == [one["rule"] for one in answer["proposals"]]
-    assert only_error(rest.post("/v1/ai/enhance", json={}))["reason"] == "INVALID_FIELD"
-    assert only_error(rest.post("/v1/ai/enhance", json={"job_id": "none"}))["reason"] == "JOB_NOT_FOUND"

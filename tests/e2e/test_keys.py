@@ -24,6 +24,7 @@ from mlapi_client import Client, PermissionDenied, Unauthenticated, key_file
 from gateway.stack import SERVICES, Stack
 from services.ai_gateway.fakes.app import KEY, Fake
 from services.ai_gateway.fakes.serving import serving_in_thread
+from tests.contract.waiting import until
 from tests.e2e.journeys import flowers, only_error, upload
 
 CHEAP, HAIKU = "openai/gpt-5-mini", "anthropic/claude-haiku-4-5"
@@ -73,6 +74,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
         settings = {
             "AUTH_MODE": "keys",
             "API_KEYS_FILE": str(file),
+            "AI_TRAINING_API_KEY": key_file.create(file, "gateway", ["training:delegate"])[1],
             "HEALTH_API_KEY_FILE": str(own),
             "LOG_LEVEL": "DEBUG",
             "OPENAI_BASE_URL": f"{address}/openai/v1",
@@ -155,13 +157,18 @@ def test_a_key_is_for_its_scopes(keyed: Keyed) -> None:
 def test_the_python_client(keyed: Keyed, key: str, job: str) -> None:
     with Client(keyed.stack.address, api_key=key) as client:
         assert client.jobs.wait(job).tenant == "team-a"
-        # Training is asked in the caller's name, with the caller's key.
-        assert client.ai.enhance(job_id=job).proposals
+        # What is read is asked for with the caller's key; training goes on with the gateway's.
+        task = client.ai.enhance_async(job_id=job, max_trials=1, arms=["random"])
+        until(lambda: client.ai.task(task.task_id).result.arms[0].sweep_ids, 60)
+        [sweep] = client.ai.task(task.task_id).result.arms[0].sweep_ids
+        assert client.sweeps.get(sweep).tenant == "team-a"
+        client.ai.cancel(task.task_id)
+        until(lambda: client.ai.task(task.task_id).status == "cancelled", 60)
     with Client(keyed.stack.address) as client, pytest.raises(Unauthenticated):
         client.jobs.get(job)
     reader = keyed.key("ai:call")
     with Client(keyed.stack.address, api_key=reader) as client, pytest.raises(PermissionDenied):
-        client.ai.enhance(job_id=job)
+        client.ai.enhance_async(job_id=job)
 
 
 ROUTES = {

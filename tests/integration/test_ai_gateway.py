@@ -29,7 +29,6 @@ from mlapi.ai_gateway.v1 import (
     wire_service_pb2_grpc,
 )
 from mlapi.training.v1 import (
-    algorithm_pb2,
     dataset_service_pb2,
     dataset_service_pb2_grpc,
     job_pb2,
@@ -258,24 +257,6 @@ def dataset(training: str) -> str:
         part = dataset_service_pb2.UploadDatasetRequest(dataset_id="signs", content=content)
         dataset_service_pb2_grpc.DatasetServiceStub(channel).UploadDataset(iter([part]))
     return "signs"
-
-
-def test_advice_on_a_dataset_can_be_trained_and_advice_on_the_job_follows(
-    training: str, dataset: str
-) -> None:
-    first = enhance(training, dataset_id=dataset, target="same")
-    assert [item.rule for item in first.proposals][:2] == ["no_model_yet_network", "no_model_yet_linear"]
-    assert (first.advisor, first.measured) == ("local", False)
-    assert "not a language model" in first.summary
-    network = first.proposals[0].mlp
-    network.MergeFrom(algorithm_pb2.Mlp(max_epochs=3, architecture="PLAIN", learning_rate=2e-3))
-    job = trained(training, job_service_pb2.CreateJobRequest(dataset_id=dataset, target="same", mlp=network))
-    assert job.state == job_pb2.Job.SUCCEEDED
-    second = enhance(training, job_id=job.job_id)
-    assert second.proposals[0].rule == "more_epochs"
-    assert second.proposals[0].mlp.max_epochs == 30
-    assert enhance(training, model_id=job.model_id).proposals == second.proposals
-    assert len(enhance(training, job_id=job.job_id, max_proposals=1).proposals) == 1
 
 
 def test_refusals_of_training_are_passed_on(training: str, dataset: str) -> None:

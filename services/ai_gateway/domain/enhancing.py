@@ -26,6 +26,7 @@ LLM_ROUNDS, HYBRID_ROUNDS = 3, 2
 # Those who propose to TPE get so much of its trials: with more of them, published hybrids did worse.
 PROPOSED_SHARE = 0.3
 FINALISTS = 3
+TRIALS_OF_FINALIST = 4  # of an arm: what is tested should not cost more than what is searched
 SEEDS = 5
 # One-sided. Two rows of a table that say the same would pass a test at 5 % in one of twenty tables.
 SIGNIFICANT = 0.025
@@ -103,9 +104,10 @@ def finalists(enhancement: Enhancement) -> tuple[Finalist, ...]:
     asked = Finalist(enhancement.subject.values, Arm.DEFAULT, "input")
     seen = {_key(_bare(first.values))}
     chosen = [asked]
+    most = max(1, min(FINALISTS, enhancement.asked.max_trials // TRIALS_OF_FINALIST))
     for arm, trial in sorted(_results(enhancement), key=lambda one: validation(one[1])):
         key = _key(_bare(trial.values))
-        if len(chosen) > FINALISTS or validation(trial) >= validation(first):
+        if len(chosen) > most or validation(trial) >= validation(first):
             break
         if key not in seen:
             seen.add(key)

@@ -16,7 +16,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.empty_pb2 import Empty
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
-from mlapi.ai_gateway.v1 import enhancement_service_pb2, enhancement_service_pb2_grpc
+from mlapi.ai_gateway.v1 import enhancement_pb2, enhancement_service_pb2, enhancement_service_pb2_grpc
 from mlapi.health.v1 import health_service_pb2, health_service_pb2_grpc
 from mlapi.training.v1 import (
     dataset_pb2,
@@ -257,9 +257,16 @@ class FakeApi(
         prediction = model_pb2.Prediction(value=value, probabilities={"3": 0.75, "5": 0.25})
         return model_service_pb2.PredictResponse(predictions=[prediction for _ in request.rows])
 
-    def Enhance(self, request: Any, context: Any) -> enhancement_service_pb2.EnhanceResponse:
-        self._met("Enhance", request, context)
-        return enhancement_service_pb2.EnhanceResponse(advisor="local")
+    def EnhanceAsync(self, request: Any, context: Any) -> enhancement_service_pb2.Task:
+        self._met("EnhanceAsync", request, context)
+        return enhancement_service_pb2.Task(task_id="task-1", status="processing")
+
+    def GetTask(self, request: Any, context: Any) -> enhancement_service_pb2.Task:
+        self._met("GetTask", request, context)
+        found = enhancement_pb2.Enhancement(
+            enhancement_id="enhancement-1", recommendation="KEEP", reason="No improvement found."
+        )
+        return enhancement_service_pb2.Task(task_id=request.task_id, status="completed", result=found)
 
     def GetHealth(self, request: Any, context: Any) -> health_service_pb2.HealthReport:
         self._met("GetHealth", request, context)
