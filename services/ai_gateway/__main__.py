@@ -25,7 +25,7 @@ from mlapi.ai_gateway.v1 import (
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from services.ai_gateway import vendors
+from services.ai_gateway import enhancing, vendors
 from services.ai_gateway.adapters import limiter_redis, migrations, routes_file
 from services.ai_gateway.adapters.answers_memory import MemoryAnswers
 from services.ai_gateway.adapters.answers_redis import RedisAnswers
@@ -44,7 +44,6 @@ from services.ai_gateway.adapters.provider_http import HttpProvider
 from services.ai_gateway.adapters.provider_local import LocalAdvisor
 from services.ai_gateway.adapters.secret_stores.references import SecretUnavailable
 from services.ai_gateway.adapters.stored_keys import StoredKeys
-from services.ai_gateway.adapters.sweeps_grpc import GrpcSweeps
 from services.ai_gateway.adapters.telemetry.metrics import AiMetrics, Circuits
 from services.ai_gateway.adapters.telemetry.observed_vendor import tell_call
 from services.ai_gateway.adapters.trainer_grpc import GrpcTrainer
@@ -56,9 +55,6 @@ from services.ai_gateway.application.batches import Batches
 from services.ai_gateway.application.chats import Chats
 from services.ai_gateway.application.consult import Consult
 from services.ai_gateway.application.desk import TwoStores
-from services.ai_gateway.application.enhance_steps import Means
-from services.ai_gateway.application.enhance_turns import EnhanceTurns
-from services.ai_gateway.application.enhancements import Enhancements
 from services.ai_gateway.application.meter import Meter
 from services.ai_gateway.application.models import Models
 from services.ai_gateway.application.ports import (
@@ -132,7 +128,9 @@ def build(settings: AiGatewaySettings) -> Served:
     batches, turns = _batches(settings, session, stores, keys, meter, lambda: routes)
     trainer = GrpcTrainer(settings.training_address)
     consult = Consult(chats, reusing, Advice(trainer))
-    enhancements, enhancing = _enhancements(settings, stores, trainer, consult, keys, lambda: routes)
+    enhancements, its_turns = enhancing.put_together(
+        settings, stores.enhancements, trainer, consult, keys, lambda: routes
+    )
     checked = [HttpProvider(one, keys, settings.base_url(one.name)) for one in CHECKED]
     return Served(
         name="ai_gateway",
@@ -147,7 +145,7 @@ def build(settings: AiGatewaySettings) -> Served:
         ],
         registry=registry,
         draining=asyncio.Event(),
-        background=_running(stores, meter, session, trainer, (*routine, turns.run, enhancing.run)),
+        background=_running(stores, meter, session, trainer, (*routine, turns.run, its_turns.run)),
     )
 
 
@@ -268,23 +266,6 @@ def _batches(  # noqa: PLR0917 (what they stand on)
     turns = BatchTurns(store, takers, keys, meter, every=every, lease=lease)
     most_output, new_id = settings.ai_max_output_tokens, clock.new_id
     return Batches(store, takers, routes, keys, meter, new_id, most_output, turns.wake), turns
-
-
-def _enhancements(  # noqa: PLR0917 (what they stand on)
-    settings: AiGatewaySettings,
-    stores: Stores,
-    trainer: GrpcTrainer,
-    consult: Consult,
-    keys: KeyRing,
-    routes: Callable[[], Routes],
-) -> tuple[Enhancements, EnhanceTurns]:
-    sweeps, own_key = GrpcSweeps(trainer.channel), settings.ai_training_api_key.get_secret_value()
-    every, lease = settings.ai_enhance_poll_seconds, timedelta(seconds=settings.ai_enhance_lease_seconds)
-    turns = EnhanceTurns(Means(stores.enhancements, sweeps, consult, clock.now, own_key, every, lease))
-    one = Enhancements(
-        stores.enhancements, sweeps, routes, keys, clock.now, turns.wake, may_train=bool(own_key)
-    )
-    return one, turns
 
 
 def _routes(settings: AiGatewaySettings) -> Routes:

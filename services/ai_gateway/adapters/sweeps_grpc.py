@@ -28,13 +28,9 @@ from services.ai_gateway.adapters import sweeps_messages as messages
 from services.ai_gateway.adapters.trainer_grpc import TASK_NAMES, call
 from services.ai_gateway.application.ports import Caller, Order
 from services.ai_gateway.domain.consulting import ALGORITHM, Profile
-from services.ai_gateway.domain.enhancement import (
-    Asked,
-    Comparison,
-    Measured,
-    Rejection,
-    Subject,
-)
+from services.ai_gateway.domain.enhancement import Asked, Subject
+from services.ai_gateway.domain.finals import Comparison
+from services.ai_gateway.domain.trials import Measured, Rejection
 from services.chassis.errors import FailedPrecondition, NotFound, invalid_fields
 
 ENDED = frozenset((job_pb2.Job.SUCCEEDED, job_pb2.Job.FAILED, job_pb2.Job.CANCELLED))

@@ -18,7 +18,9 @@ from mlapi.training.v1 import (
 
 from services.ai_gateway.application.ports import Order
 from services.ai_gateway.domain.consulting import ALGORITHM, Column
-from services.ai_gateway.domain.enhancement import Difference, Parameter, Side, Trial, Values
+from services.ai_gateway.domain.enhancement import Parameter
+from services.ai_gateway.domain.finals import Difference, Side
+from services.ai_gateway.domain.trials import Trial, Values
 
 SAMPLERS = {"": sweep_pb2.RANDOM, "random": sweep_pb2.RANDOM, "tpe": sweep_pb2.TPE}
 # What a job takes over from another, beside its dataset.

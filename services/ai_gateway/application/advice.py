@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from services.ai_gateway.application.ports import Caller, Job, Point, Start, Trainer
 from services.ai_gateway.domain.advisor import advise
-from services.ai_gateway.domain.enhancement import Proposed, Subject
+from services.ai_gateway.domain.enhancement import Subject
 from services.ai_gateway.domain.findings import Data, Epoch, Findings
 from services.ai_gateway.domain.hyperparameters import LINEAR
 from services.ai_gateway.domain.proposal import Proposal
+from services.ai_gateway.domain.trials import Proposed
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
 
 

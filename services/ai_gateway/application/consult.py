@@ -15,7 +15,8 @@ from services.ai_gateway.application.reuse import ReusingChats
 from services.ai_gateway.domain.bill import Bill
 from services.ai_gateway.domain.chat import Completion, Text
 from services.ai_gateway.domain.consulting import Profile, prompt, read
-from services.ai_gateway.domain.enhancement import Arm, Consultation, Enhancement, Proposed, Trial
+from services.ai_gateway.domain.enhancement import Consultation, Enhancement
+from services.ai_gateway.domain.trials import Arm, Proposed, Trial
 from services.chassis.clock import new_id
 from services.chassis.errors import AppError
 

@@ -22,17 +22,7 @@ from services.ai_gateway.application.ports import (
     Order,
     Sweeps,
 )
-from services.ai_gateway.domain.enhancement import (
-    Arm,
-    Enhancement,
-    Finals,
-    Measured,
-    Problem,
-    Recommendation,
-    Run,
-    Search,
-    State,
-)
+from services.ai_gateway.domain.enhancement import Enhancement, Problem, Recommendation, Run, State
 from services.ai_gateway.domain.enhancing import (
     Step,
     final,
@@ -42,6 +32,8 @@ from services.ai_gateway.domain.enhancing import (
     next_step,
     verdict,
 )
+from services.ai_gateway.domain.finals import Finals
+from services.ai_gateway.domain.trials import Arm, Measured, Search
 from services.chassis.clock import Clock
 from services.chassis.errors import AppError, DeadlineExceeded, FailedPrecondition, ResourceExhausted
 

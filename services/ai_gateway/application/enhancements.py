@@ -13,7 +13,6 @@ from services.ai_gateway.application.ports import Caller, EnhancementStore, Keys
 from services.ai_gateway.domain.enhancement import (
     MOST_TRIALS,
     Adoption,
-    Arm,
     Asked,
     Enhancement,
     Recommendation,
@@ -22,6 +21,7 @@ from services.ai_gateway.domain.enhancement import (
     Subject,
 )
 from services.ai_gateway.domain.routing import Routes, UnknownModel
+from services.ai_gateway.domain.trials import Arm
 from services.chassis.clock import Clock, new_id
 from services.chassis.errors import (
     AlreadyExists,

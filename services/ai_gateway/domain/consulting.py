@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.ai_gateway.domain.chat import ChatRequest, Message, Role, Schema, Text
-from services.ai_gateway.domain.enhancement import Parameter, Proposed, Subject, Trial, validation
+from services.ai_gateway.domain.enhancement import Parameter, Subject
 from services.ai_gateway.domain.prompt import Prompt
+from services.ai_gateway.domain.trials import Proposed, Trial, validation
 
 BEST_TOLD, LAST_TOLD = 5, 10
 MOST_COLUMNS = 200

@@ -5,14 +5,15 @@ It is one document, written down after each step, so that whoever comes after a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any
 
-# Values by name, as the training service writes those of a trial.
-Values: TypeAlias = Mapping[str, Any]
+from services.ai_gateway.domain.finals import Finals
+from services.ai_gateway.domain.trials import Arm, Search, Trial, Values, validation
+
 KEPT_FOR = timedelta(days=30)  # after its end
 MOST_TRIALS = 200
 DEFAULT_TRIALS = 12
@@ -25,22 +26,6 @@ class State(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
-
-
-class Arm(StrEnum):
-    """A way to search."""
-
-    DEFAULT = "default"
-    RANDOM = "random"
-    TPE = "tpe"
-    LLM = "llm"
-    HYBRID = "hybrid"
-    LOCAL = "local"
-
-    @property
-    def asks_models(self) -> bool:
-        """Whether language models are asked for proposals."""
-        return self in (Arm.LLM, Arm.HYBRID)
 
 
 class Recommendation(StrEnum):
@@ -105,69 +90,6 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Proposed:
-    """Values that somebody thinks are good."""
-
-    values: Values
-    source: str
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One set of values, and what it came to. validation, test: the metric there; None without a result."""
-
-    number: int
-    values: Values
-    source: str
-    validation: float | None = None
-    test: float | None = None
-    problem: str = ""
-    model_id: str = ""
-    job_id: str = ""
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A proposal that was not tried. index: which one of its sweep, from 0."""
-
-    index: int
-    source: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A sweep as it stands. problem: why it FAILED."""
-
-    ended: bool
-    trials: tuple[Trial, ...] = ()
-    rejections: tuple[Rejection, ...] = ()
-    model_id: str = ""
-    cost_usd: float = 0.0
-    seconds: float = 0.0
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Search:
-    """One sweep, from what it is to try to what came of it. sampler: empty where only proposals are tried.
-
-    sweep_id: empty before it exists; and for ever, where there was nothing to try.
-    """
-
-    size: int
-    sampler: str = ""
-    proposals: tuple[Proposed, ...] = ()
-    sweep_id: str = ""
-    measured: Measured = Measured(False)
-
-    @property
-    def under_way(self) -> bool:
-        """Whether there is a sweep that has not ended."""
-        return bool(self.sweep_id) and not self.measured.ended
-
-
-@dataclass(frozen=True)
 class Run:
     """What an arm has done."""
 
@@ -208,77 +130,6 @@ class Consultation:
     input_tokens: int = 0
     output_tokens: int = 0
     seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A mean of paired differences; see the message of the training service."""
-
-    mean: float
-    standard_error: float
-    low: float
-    high: float
-    p_value: float
-    probability: float
-
-
-@dataclass(frozen=True)
-class Side:
-    """Some models' metrics: means, and standard deviations over the models."""
-
-    model_ids: tuple[str, ...]
-    metrics: Mapping[str, float]
-    deviations: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two sides on the same test rows."""
-
-    row_count: int
-    loss: str
-    candidate: Side
-    baseline: Side
-    improvement: Difference
-    over_constant: Difference
-
-
-@dataclass(frozen=True)
-class Finalist:
-    """A configuration that is trained with several seeds. arm: that found it; DEFAULT for the input."""
-
-    values: Values
-    arm: Arm
-    source: str
-
-
-@dataclass(frozen=True)
-class Finals:
-    """The input, which is first, and the best configurations, each with every seed, in this order."""
-
-    finalists: tuple[Finalist, ...]
-    seeds: tuple[int, ...]
-    search: Search
-    comparison: Comparison | None = None
-
-    def trials_of(self, place: int) -> tuple[Trial, ...]:
-        """Those of the finalist at that place, by seed."""
-        count = len(self.seeds)
-        wanted = range(place * count, (place + 1) * count)
-        return tuple(one for one in self.search.measured.trials if one.number in wanted)
-
-    def score(self, place: int) -> float | None:
-        """Mean over the seeds on validation rows; None unless each has a result."""
-        found = [one.validation for one in self.trials_of(place) if one.validation is not None]
-        return sum(found) / len(found) if len(found) == len(self.seeds) else None
-
-    @property
-    def winner(self) -> int | None:
-        """The place of the best on validation rows, 0 for the input; None when the input has no score."""
-        scores = {
-            place: score for place in range(len(self.finalists)) if (score := self.score(place)) is not None
-        }
-        return min(scores, key=lambda place: (scores[place], place)) if 0 in scores else None
 
 
 @dataclass(frozen=True)
@@ -383,9 +234,3 @@ class Enhancement:
     def closed(self, state: State, now: datetime, **changes: Any) -> Enhancement:
         """Ended."""
         return replace(self, state=state, ended=now, **changes)
-
-
-def validation(trial: Trial) -> float:
-    """Of a trial that has a result."""
-    assert trial.validation is not None
-    return trial.validation

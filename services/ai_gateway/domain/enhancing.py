@@ -6,20 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.ai_gateway.domain.enhancement import (
-    Arm,
-    Comparison,
-    Enhancement,
-    Finalist,
-    Finals,
-    Proposed,
-    Recommendation,
-    Run,
-    Search,
-    Trial,
-    Values,
-    validation,
-)
+from services.ai_gateway.domain.enhancement import Enhancement, Recommendation, Run
+from services.ai_gateway.domain.finals import Comparison, Finalist, Finals
+from services.ai_gateway.domain.trials import Arm, Proposed, Search, Trial, Values, validation
 
 # Proposals are asked for again when what came of the ones before is known.
 LLM_ROUNDS, HYBRID_ROUNDS = 3, 2

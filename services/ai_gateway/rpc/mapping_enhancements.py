@@ -14,21 +14,16 @@ from mlapi.training.v1 import registry_pb2
 from services.ai_gateway.domain.enhancement import (
     DEFAULT_TRIALS,
     Adoption,
-    Arm,
     Asked,
-    Comparison,
     Consultation,
-    Difference,
     Enhancement,
-    Finals,
     Problem,
     Recommendation,
     Run,
-    Search,
-    Side,
     State,
-    Values,
 )
+from services.ai_gateway.domain.finals import Comparison, Difference, Finals, Side
+from services.ai_gateway.domain.trials import Arm, Search, Values
 from services.ai_gateway.rpc.timestamps import timestamp
 from services.chassis.errors import invalid_fields
 

@@ -111,7 +111,21 @@ batches = _table(
     Index("batches_by_due", "due"),
 )
 
-# Their requests; answer, problem, body and nano_usd when there are results.
+# Enhancements, see `enhancements_sql`. document: all but `stop`. due: as a batch's.
+enhancements = _table(
+    "enhancements",
+    _key("enhancement_id"),
+    *(_text(name) for name in ("tenant", "owner", "document")),
+    Column("made", Float, nullable=False),
+    Column("due", Float),
+    Column("ended", Float),
+    _number("stop"),
+    Index("enhancements_by_tenant", "tenant", "made", "enhancement_id"),
+    Index("enhancements_by_due", "due"),
+    Index("enhancements_by_end", "ended"),
+)
+
+# The requests of batches; answer, problem, body and nano_usd when there are results.
 batch_lines = _table(
     "batch_lines",
     _key("batch_id"),

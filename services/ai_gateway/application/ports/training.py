@@ -7,16 +7,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.ai_gateway.domain.consulting import Profile
-from services.ai_gateway.domain.enhancement import (
-    Asked,
-    Comparison,
-    Measured,
-    Proposed,
-    Rejection,
-    Subject,
-)
+from services.ai_gateway.domain.enhancement import Asked, Subject
+from services.ai_gateway.domain.finals import Comparison
 from services.ai_gateway.domain.findings import Data
 from services.ai_gateway.domain.hyperparameters import Hyperparameters
+from services.ai_gateway.domain.trials import Measured, Proposed, Rejection
 
 
 @dataclass(frozen=True)
