@@ -8,7 +8,6 @@ import pytest
 from services.training.compute.backend import open_backend
 from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.base import Arrays, Samples
-from services.training.compute.estimators.candidates import Candidate
 from services.training.compute.estimators.initial import initialise
 from services.training.compute.estimators.inputs import Inputs
 from services.training.compute.estimators.layout import Architecture, Layout
@@ -134,23 +133,6 @@ def test_fewer_rows_than_room_give_the_same_outputs() -> None:
     whole = network.forward(x, codes).copy()
     np.testing.assert_allclose(network.forward(x[:13], codes[:13]), whole[:, :13], atol=1e-5)
     assert network.forward(x[:13], codes[:13]).flags.c_contiguous
-
-
-@pytest.mark.parametrize("classes", [0, 2])
-def test_candidates_trained_together_equal_those_trained_alone(classes: int) -> None:
-    data = samples(150)
-    if not classes:
-        data = replace(data, targets=data.features[:, 1] ** 2, classes=0)
-    both = (Candidate(0.05, 0.01, 0.1, 7), Candidate(0.01, 0.2, 0.4, 8))
-
-    def learned(candidates: tuple[Candidate, ...]) -> np.ndarray:
-        algorithm = MlpEstimator(replace(SMALL, max_epochs=6), classes, candidates)
-        return np.asarray(algorithm.fit(data, None, 3, NullLoop(), NUMPY).arrays["parameters"])
-
-    together = learned(both)
-    for candidate, parameters in zip(both, together, strict=True):
-        np.testing.assert_allclose(learned((candidate,))[0], parameters, rtol=1e-4, atol=1e-5)
-    assert not np.allclose(together[0], together[1], atol=1e-2)
 
 
 def test_learns_what_no_linear_model_can() -> None:

@@ -11,7 +11,6 @@ from services.training.compute.backend import open_backend
 from services.training.compute.errors import ComputeError
 from services.training.compute.estimators import tab_m
 from services.training.compute.estimators.base import Samples
-from services.training.compute.estimators.candidates import Candidate
 from services.training.compute.estimators.initial import initialise
 from services.training.compute.estimators.inputs import Inputs
 from services.training.compute.estimators.layout import Layout
@@ -181,9 +180,9 @@ def test_the_seed_decides_every_bit() -> None:
 
 
 def test_candidates_are_refused() -> None:
-    both = (Candidate(0.05, 0.01, 0.1, 7), Candidate(0.01, 0.2, 0.4, 8))
+    both = (SMALL, replace(SMALL, learning_rate=0.01))
     with pytest.raises(ComputeError, match="candidates") as caught:
-        MlpEstimator(SMALL, 2, both).fit(samples(50), None, 0, NullLoop(), NUMPY)
+        MlpEstimator(SMALL, 2).fit_each(both, samples(50), None, 0, NullLoop(), NUMPY)
     assert caught.value.field == "architecture"
 
 

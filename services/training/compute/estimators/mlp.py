@@ -3,7 +3,8 @@
 All K see the same batches and differ by their initial weights and their dropout. The default is the recipe
 of RealMLP (D. Holzmüller, L. Grinsztajn, I. Steinwart, "Better by Default", NeurIPS 2024) for each of them.
 With validation rows, each network keeps the weights of its best epoch, and the run ends when none has
-improved for `early_stopping_patience` epochs. Members that share weights (`tab_m`) are one network in this:
+improved for `early_stopping_patience` epochs. Several candidates in one run end apart from each other, each
+with what it would have had alone. Members that share weights (`tab_m`) are one network in this:
 the epoch counts in which their mean was best.
 
 Several ranks share each batch: `batch_size` counts the rows of all of them, and a rank takes its part of them
@@ -14,6 +15,7 @@ other, or one more.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from math import isfinite
 from typing import cast
 
@@ -26,7 +28,7 @@ from services.training.compute.communicator.together import Shard, gathered, sha
 from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.architectures import network
 from services.training.compute.estimators.base import Arrays, Matrix, Outcome, Samples
-from services.training.compute.estimators.candidates import Candidate, ensemble
+from services.training.compute.estimators.candidates import alike, ensemble
 from services.training.compute.estimators.inputs import Inputs
 from services.training.compute.estimators.judge import FORWARD_ROWS, Judge
 from services.training.compute.estimators.layout import Architecture, Layout
@@ -40,14 +42,10 @@ from services.training.domain.hyperparameters import Mlp
 class MlpEstimator:
     """Classification by softmax and cross-entropy, regression by squared error on the standardised target."""
 
-    def __init__(self, params: Mlp, classes: int, candidates: tuple[Candidate, ...] = ()) -> None:
-        """candidates: networks that need not be alike, in place of `ensemble_size` members that are."""
+    def __init__(self, params: Mlp, classes: int) -> None:
         self._params = params
         self._classes = classes
-        self._candidates = candidates
 
-    # A run that diverges is told by its loss, below.
-    @np.errstate(over="ignore", invalid="ignore")
     def fit(
         self,
         train: Samples,
@@ -61,49 +59,84 @@ class MlpEstimator:
         communicator: Communicator = ALONE,
     ) -> Outcome:
         """See Estimator. Raises ComputeError when the loss is no number from the first epoch on."""
+        one, *_ = self.fit_each(
+            (self._params,),
+            train,
+            validation,
+            seed,
+            loop,
+            backend,
+            resume=resume,
+            start=start,
+            communicator=communicator,
+        )
+        if isinstance(one, ComputeError):
+            raise one
+        return one
+
+    # A run that diverges is told by its loss, below.
+    @np.errstate(over="ignore", invalid="ignore")
+    def fit_each(  # noqa: PLR0917 (what `fit` takes, for several)
+        self,
+        candidates: Sequence[Mlp],
+        train: Samples,
+        validation: Samples | None,
+        seed: int,
+        loop: Loop,
+        backend: Backend,
+        *,
+        resume: State | None = None,
+        start: Arrays | None = None,
+        communicator: Communicator = ALONE,
+    ) -> list[Outcome | ComputeError]:
+        """What `fit` with each of the candidates would give, or would raise of its own, up to rounding.
+
+        They are what this estimator was made with, but for what `alike` leaves out. Steps and epochs go on
+        until the last of them has ended. What is reported of an epoch is of the candidate that was best in it.
+        """
         shard = _even(Shard.of(communicator, len(train)))
-        params = self._params.settled("classification" if self._classes else "regression", shard.total)
-        if self._candidates and params.architecture == "tab_m":
-            raise ComputeError("architecture", "tab_m trains by itself; candidates are real_mlp or plain")
+        task = "classification" if self._classes else "regression"
+        settled = [one.settled(task, shard.total) for one in candidates]
+        params, count = settled[0], len(settled)
+        if count > 1 and len({alike(one) for one in settled}) + (params.architecture == "tab_m") > 1:
+            raise ComputeError("architecture", "candidates of tab_m or of several shapes train one by one")
         backend = backend.at(params.precision)
         inputs = Inputs.restore(start) if start else _of_rank_0(communicator, Inputs.fit(train))
         layout = self.layout(inputs)
-        members = self._candidates or ensemble(params, seed)
+        members = [member for one in settled for member in ensemble(one, seed)]
         weights = first_parameters(layout, members, train, inputs) if start is None else start["parameters"]
         weights = np.array(weights)
         communicator.broadcast(weights)
-        run = Run(params, layout, inputs, members, train, shard, seed, backend, weights=weights)
+        run = Run(
+            params, layout, inputs, members, train, shard, seed, backend, weights=weights, candidates=count
+        )
         resume = shared_state(communicator, resume)
         if resume is not None:
             run.restore(resume)
         before = run.seen
         judge = None
         if validation is not None:
-            judge = Judge(layout, run.parameters, validation, inputs, backend, communicator=communicator)
+            judged = (layout, run.parameters, validation, inputs, backend)
+            judge = Judge(*judged, candidates=count, communicator=communicator)
         try:
-            self._train(run, judge, loop)
+            _train(run, judge, loop)
         except Stopped:
-            return Outcome({}, run.seen - before, run.steps, stopped=True)
-        learned = backend.to_host(run.parameters if judge is None else run.best.parameters)
-        if (judge is not None and not run.best.found) or not np.isfinite(learned).all():
-            raise ComputeError("learning_rate", "training diverged; a lower rate may help")
-        arrays = {"parameters": learned, **inputs.arrays(), **_range(train, communicator)}
-        return Outcome(arrays, run.seen - before, run.steps)
+            return [Outcome({}, run.seen - before, run.steps, stopped=True)] * count
+        common = {**inputs.arrays(), **_range(train, communicator)}
+        return [
+            Outcome({"parameters": learned, **common}, run.seen - before, run.steps)
+            if found and np.isfinite(learned).all()
+            else ComputeError("learning_rate", "training diverged; a lower rate may help")
+            for learned, found in _learned(run, count, judge is not None)
+        ]
 
-    def _train(self, run: Run, judge: Judge | None, loop: Loop) -> None:
-        """Runs to the end; raises Stopped."""
-        epochs, loss = run.epochs, 0.0
-        while run.epoch < epochs and isfinite(loss) and not run.best.waited_out:
-            loss = run.finish_epoch(loop)
-            metrics = {"train_loss": loss, "learning_rate": run.learning_rate}
-            if judge is not None:
-                losses, scores = judge.scores(loop)
-                run.best.observe(losses)
-                metrics |= scores
-            run.next_epoch()
-            metrics["epoch"] = float(run.epoch)
-            finite = {name: value for name, value in metrics.items() if isfinite(value)}
-            loop.report(run.steps, run.epoch / epochs, finite)
+    def at_once(self, train: Samples, memory: int) -> int:
+        """How many candidates fit into so many bytes side by side, with all that they need; at least 1."""
+        layout = self.layout(Inputs.fit(train))
+        rows = 4 * min(len(train), self._params.batch_size) + 2 * FORWARD_ROWS
+        # Parameters, gradients, moments and the best weights; layers in training and in judging.
+        numbers = 5 * layout.total + rows * sum(layout.sizes)
+        return max(1, memory // (4 * numbers * self._params.ensemble_size))
 
     def predict(self, arrays: Arrays, features: Matrix) -> npt.NDArray[np.float64]:
         """See Estimator; `features` are packed rows. The mean of what the networks say."""
@@ -132,6 +165,34 @@ class MlpEstimator:
             members = self._params.ensemble_size
             return SharedLayout(architecture, *counts, *sizes, self._classes > 0, members)
         return Layout(architecture, *counts, *sizes, self._classes > 0)
+
+
+def _train(run: Run, judge: Judge | None, loop: Loop) -> None:
+    """Runs to the end; raises Stopped."""
+    epochs = run.epochs
+    while run.epoch < epochs and not run.best.ended.all():
+        trained, going, losses = run.finish_epoch(loop), ~run.best.ended, None
+        compared, scores = trained, [{} for _ in trained]
+        if judge is not None:
+            losses, scores = judge.scores(loop)
+            compared = np.array([one["validation_loss"] for one in scores])
+        run.best.observe(trained, losses)
+        # Of those that go on; where all have diverged, any.
+        leader = int(np.where(going & np.isfinite(compared), compared, np.inf).argmin())
+        metrics = {"train_loss": float(trained[leader]), "learning_rate": run.learning_rate(leader)}
+        metrics |= scores[leader]
+        run.next_epoch()
+        metrics["epoch"] = float(run.epoch)
+        finite = {name: value for name, value in metrics.items() if isfinite(value)}
+        loop.report(run.steps, run.epoch / epochs, finite)
+
+
+def _learned(run: Run, count: int, judged: bool) -> Iterator[tuple[npt.NDArray[np.float32], bool]]:
+    """The weights of each candidate, and whether any of its epochs counts."""
+    parameters = run.backend.to_host(run.best.parameters if judged else run.parameters)
+    found = run.best.found if judged else np.ones(count, np.bool_)
+    for learned, one in zip(parameters.reshape(count, -1, parameters.shape[1]), found, strict=True):
+        yield learned, bool(one)
 
 
 def _even(shard: Shard) -> Shard:

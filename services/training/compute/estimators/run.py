@@ -13,7 +13,7 @@ from services.training.compute.communicator.together import Shard
 from services.training.compute.estimators.architectures import trainable
 from services.training.compute.estimators.base import Samples
 from services.training.compute.estimators.batches import Batch, Batches, random
-from services.training.compute.estimators.candidates import Candidate, column
+from services.training.compute.estimators.candidates import Member, column
 from services.training.compute.estimators.initial import initialise
 from services.training.compute.estimators.inputs import Inputs
 from services.training.compute.estimators.judge import Best
@@ -40,7 +40,7 @@ _NEXT_RANK = np.uint64(0x9E3779B97F4A7C15)
 
 
 def first_parameters(
-    layout: Layout, members: Sequence[Candidate], train: Samples, inputs: Inputs
+    layout: Layout, members: Sequence[Member], train: Samples, inputs: Inputs
 ) -> npt.NDArray[np.float32]:
     """(K, P), each network's by its own seed; members that share weights are one network, by the first's."""
     places = np.unique(np.linspace(0, len(train) - 1, _INITIAL_ROWS).astype(int))
@@ -54,7 +54,8 @@ def first_parameters(
 class Run:
     """The parameters, how far they have come, and the room that a step works in.
 
-    epoch, batch: what is done, whole epochs and batches of the next one. steps: all of them.
+    backend: where the parameters are. epoch, batch: what is done, whole epochs and batches of the next one.
+    steps: all of them.
 
     Each of several ranks takes its part of a batch from its own rows. Gradients and losses are added up
     before every update, so that all ranks have the same parameters after it.
@@ -65,25 +66,29 @@ class Run:
         params: Mlp,
         layout: Layout,
         inputs: Inputs,
-        members: Sequence[Candidate],
+        members: Sequence[Member],
         train: Samples,
         shard: Shard,
         seed: int,
         backend: Backend,
         *,
         weights: npt.NDArray[np.float32],
+        candidates: int = 1,
     ) -> None:
+        """candidates: equal parts of the networks, which end apart from each other."""
         xp = backend.xp
         self.epoch = self.batch = self.steps = 0
-        self._params, self._backend, self._epoch_rows = params, backend, len(train)
+        self._params, self._epoch_rows = params, len(train)
+        self.backend = backend
         self._recipe, self._members = RECIPES[params.architecture], members
+        self._candidates = candidates
         self._communicator = shard.communicator
         ranks, longest = len(shard.lengths), int(shard.lengths.max())
         size = -(-params.batch_size // ranks)
         self._batches = Batches(train, inputs, size, seed, backend, longest=longest, ranks=ranks)
         rows = self._batches.rows
         self.parameters = backend.to_device(weights.copy())
-        self.best = Best(self.parameters, params.early_stopping_patience, backend)
+        self.best = Best(self.parameters, params.early_stopping_patience, backend, candidates)
         shapes = (self._recipe.rate_shape, self._recipe.decay_shape)
         paced = members[: len(weights)]
         rates, decays = column(paced, "learning_rate"), column(paced, "weight_decay")
@@ -113,14 +118,14 @@ class Run:
         """Training rows processed here, those before a checkpoint included."""
         return self.epoch * self._epoch_rows + self._batches.passed(self.batch)
 
-    @property
-    def learning_rate(self) -> float:
-        """The first network's, at the last step."""
-        place = np.array([(self.steps - 1) / self._all_steps])
-        return float(self._pace.learning_rates[0] * self._pace.rate_shape(place)[0])
+    def learning_rate(self, candidate: int) -> float:
+        """That candidate's, at the last step."""
+        rates, place = self._pace.learning_rates, np.array([(self.steps - 1) / self._all_steps])
+        peak = rates[candidate * (len(rates) // self._candidates)]
+        return float(peak * self._pace.rate_shape(place)[0])
 
-    def finish_epoch(self, loop: Loop) -> float:
-        """Goes on to the end of the epoch; the mean loss of its batches. Raises Stopped."""
+    def finish_epoch(self, loop: Loop) -> npt.NDArray[np.float64]:
+        """Goes on to the end of the epoch; each candidate's mean loss of its batches. Raises Stopped."""
         self._prepare()
         for _ in self._batches.epoch(self.epoch, self.batch):
             self._go_on()
@@ -128,7 +133,9 @@ class Run:
             loop.checkpoint(self.steps, self.state)
             if self._told(loop):
                 raise Stopped
-        return float(self._total.sum(dtype=np.float64)) / len(self._total) / self._batches.steps
+        total = self.backend.to_host(self._total.reshape(self._candidates, -1).sum(axis=1, dtype=np.float64))
+        losses: npt.NDArray[np.float64] = total * self._candidates / len(self._total) / self._batches.steps
+        return losses
 
     def next_epoch(self) -> None:
         """Goes to the next epoch's start."""
@@ -138,7 +145,7 @@ class Run:
     def state(self) -> State:
         """What a resume needs."""
         arrays = {"parameters": self.parameters, **self._moments, "total": self._total}
-        host = {name: self._backend.to_host(array) for name, array in arrays.items()}
+        host = {name: self.backend.to_host(array) for name, array in arrays.items()}
         counts = {"step": self.steps, "epoch": self.epoch, "batch": self.batch}
         numbers = {name: np.array(count) for name, count in counts.items()}
         return {**host, **numbers, "plan": np.array(self._batches.plan), **self.best.state()}
@@ -153,7 +160,7 @@ class Run:
             raise misfit(f"there is no batch {batch} of epoch {epoch}")
         places = {"parameters": self.parameters, **self._moments, "total": self._total}
         for name, place in places.items():
-            place[:] = self._backend.to_device(arrays[name])
+            place[:] = self.backend.to_device(arrays[name])
         self.epoch, self.batch, self.steps = epoch, batch, int(arrays["step"])
         self.best.restore(arrays)
 
@@ -169,16 +176,16 @@ class Run:
         """Makes the numbers of the epoch's steps, where the step looks for them."""
         first, count = self.epoch * self._batches.steps, self._batches.steps
         self._optimizer.prepare(first, count, self._all_steps)
-        self._backend.refill(self._counters, np.array([self.steps, self.batch]))
+        self.backend.refill(self._counters, np.array([self.steps, self.batch]))
         rates = column(self._members, "dropout")
         if rates.any():
             shape = self._recipe.dropout_shape(np.arange(first, first + count) / self._all_steps)
-            self._cuts = self._backend.refill(self._cuts, cut_of(shape[:, None] * rates))
+            self._cuts = self.backend.refill(self._cuts, cut_of(shape[:, None] * rates))
             self._noise = self._noise or Noise(self._seeds, self._clock, self._cuts, self._at)
 
     def _stepping(self) -> Work:
         """What trains on the next batch."""
-        again = partial(repeated, self._backend) if self._batches.ready else _as_it_is
+        again = partial(repeated, self.backend) if self._batches.ready else _as_it_is
         if self._communicator.world_size == 1:
             return again(self._step)
         descend, update = again(self._descend), again(self._update)
@@ -212,17 +219,17 @@ class Run:
 
     def _update(self) -> None:
         self._optimizer.step(self._network.gradients, self._at)
-        advance(self._backend.kernels, self._losses, self._total, self._counters)
+        advance(self.backend.kernels, self._losses, self._total, self._counters)
 
     def _loss(self, outputs: Array, batch: Batch) -> None:
         arrays = (outputs, batch.targets, batch.shares, self._losses)
         if self._classes:
-            cross_entropy(self._backend.kernels, *arrays, self._params.label_smoothing)
+            cross_entropy(self.backend.kernels, *arrays, self._params.label_smoothing)
         else:
-            squared_error(self._backend.kernels, *arrays)
+            squared_error(self.backend.kernels, *arrays)
 
 
-def _dropout_seeds(members: Sequence[Candidate], rank: int) -> npt.NDArray[np.uint64]:
+def _dropout_seeds(members: Sequence[Member], rank: int) -> npt.NDArray[np.uint64]:
     """(K,): each rank has rows of its own, and so drops by chances of its own."""
     return column(members, "seed").astype(np.uint64) + np.array(rank, np.uint64) * _NEXT_RANK
 
