@@ -5,37 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
-
-import numpy as np
 
 from services.training.compute.backend import Backend
-from services.training.compute.calibration import fit_temperature
-from services.training.compute.cluster_metrics import ClusterScore
 from services.training.compute.errors import ComputeError
-from services.training.compute.estimators.base import Samples
+from services.training.compute.estimators.base import Outcome
 from services.training.compute.estimators.registry import estimator
 from services.training.compute.importance import explain
 from services.training.compute.loop import Loop, NullLoop, Offering, State, Stopped
-from services.training.compute.metrics import ClassificationScore, RegressionScore
+from services.training.compute.measuring import confusion, measure, temperature
 from services.training.compute.model import TrainedModel
 from services.training.compute.prepare import Preparation, Prepared, Problem
 from services.training.compute.sample_writer import Room
 from services.training.compute.table import Columns, IntArray, Table, as_table
-from services.training.compute.targets import ClassTarget, NoTarget
 from services.training.compute.warm_start import check_start
+from services.training.domain.hyperparameters import Hyperparameters
 
 __all__ = ["Fitted", "Loop", "NullLoop", "Problem", "fit"]
 
-Score: TypeAlias = ClassificationScore | RegressionScore | ClusterScore
-
 # Bytes of preprocessed rows that are kept in memory.
 MEMORY_BUDGET = 512 << 20
-
-# Numbers that a model gives at a time when it is measured.
-_OUTPUTS = 1 << 18
-# Numbers that the temperature is fitted to.
-_CALIBRATED = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -91,7 +79,7 @@ def fit(  # noqa: PLR0917 (one table of each part, in the order of their names)
     `resume` or `start` does not fit.
     """
     whole, others = as_table(train), (as_table(validation), as_table(test))
-    _check(problem, whole, *others)
+    check(problem, whole, *others)
     if start:
         check_start(start, problem.hyperparameters, problem.task, problem.target, problem.transforms)
     attended, room = Offering(loop), Room(memory_budget, workspace)
@@ -114,11 +102,10 @@ def _train(
     resume: State | None,
     start: TrainedModel | None,
 ) -> Fitted:
-    train, validation, test = prepared.parts
-    trained, judged = prepared.for_training
-    outcome = estimator(problem.hyperparameters, train.classes).fit(
+    trained, compared = prepared.for_training
+    outcome = estimator(problem.hyperparameters, trained.classes).fit(
         trained,
-        judged if len(judged) else None,
+        compared if len(compared) else None,
         problem.seed,
         loop,
         backend,
@@ -127,24 +114,40 @@ def _train(
     )
     if outcome.stopped:
         return Fitted(None, outcome.samples)
-    model = TrainedModel(problem.hyperparameters, prepared.preprocessor, prepared.target, outcome.arrays)
     try:
-        model = replace(model, temperature=_temperature(model, validation, loop))
-        measured = [_measure(model, samples, loop) for samples in (validation, test)]
-        explained = explain(model, validation if len(validation) else train, problem.seed, loop.go_on)
+        fitted = judged(problem.hyperparameters, prepared, outcome, loop)
+        fitted = explained(fitted, prepared, problem.seed, loop)
     except Stopped:
         return Fitted(None, outcome.samples)
     loop.report(outcome.steps, 1.0, {})
+    return fitted
+
+
+def judged(params: Hyperparameters, prepared: Prepared, outcome: Outcome, loop: Offering) -> Fitted:
+    """The model of an outcome, calibrated and measured, and not yet explained. Raises Stopped."""
+    _, validation, test = prepared.parts
+    model = TrainedModel(params, prepared.preprocessor, prepared.target, outcome.arrays)
+    model = replace(model, temperature=temperature(model, validation, loop))
+    measured = [measure(model, samples, loop) for samples in (validation, test)]
     return Fitted(
-        replace(model, explanation=explained),
+        model,
         outcome.samples,
         validation_metrics=measured[0].metrics(),
         test_metrics=measured[1].metrics(),
-        test_confusion=_confusion(measured[1], test),
+        test_confusion=confusion(measured[1], test),
     )
 
 
-def _check(problem: Problem, train: Table, *others: Table | None) -> None:
+def explained(fitted: Fitted, prepared: Prepared, seed: int, loop: Offering) -> Fitted:
+    """With the explanation of its model. Raises Stopped."""
+    train, validation, _ = prepared.parts
+    assert fitted.model
+    found = explain(fitted.model, validation if len(validation) else train, seed, loop.go_on)
+    return replace(fitted, model=replace(fitted.model, explanation=found))
+
+
+def check(problem: Problem, train: Table, *others: Table | None) -> None:
+    """Raises ComputeError for what can be seen to be wrong before anything is read."""
     if problem.task not in problem.hyperparameters.tasks:
         raise ComputeError("task", f"{problem.hyperparameters.name} does not do {problem.task}")
     if (problem.task == "clustering") != (not problem.target):
@@ -156,50 +159,3 @@ def _check(problem: Problem, train: Table, *others: Table | None) -> None:
         raise ComputeError("train", "there are no rows")
     if problem.class_weights and problem.task != "classification":
         raise ComputeError("class_weights", f"there are no classes in {problem.task}")
-
-
-def _temperature(model: TrainedModel, validation: Samples, loop: Offering) -> float:
-    """Of validation rows from all over, as many as memory bears; 1 without any. Raises Stopped."""
-    if not isinstance(model.target, ClassTarget) or not len(validation):
-        return 1.0
-    said, labels, counted = [], [], []
-    most = max(1, _CALIBRATED // validation.classes)
-    for features, targets, weights in validation.blocks(_OUTPUTS // validation.classes):
-        loop.go_on()
-        every = -(-len(validation) // most)
-        said.append(model.outputs(features[::every]))
-        labels.append(targets[::every])
-        counted += [] if weights is None else [weights[::every]]
-    parts = (said, labels, counted) if counted else (said, labels)
-    return fit_temperature(*map(np.concatenate, parts))
-
-
-def _measure(model: TrainedModel, samples: Samples, loop: Offering) -> Score:
-    """Raises Stopped."""
-    target = model.target
-    if isinstance(target, ClassTarget):
-        score = ClassificationScore(len(samples), samples.classes)
-        for features, targets, weights in samples.blocks(_OUTPUTS // samples.classes):
-            loop.go_on()
-            score.add(targets, model.outputs(features), weights)
-        return score
-    if isinstance(target, NoTarget):
-        return _measure_clusters(model, samples, loop)
-    errors = RegressionScore()
-    for features, targets, weights in samples.blocks(_OUTPUTS):
-        loop.go_on()
-        errors.add(target.decode(targets), model.outputs(features), weights)
-    return errors
-
-
-def _measure_clusters(model: TrainedModel, samples: Samples, loop: Offering) -> ClusterScore:
-    """Raises Stopped."""
-    score = ClusterScore(len(samples), model.learned["centres"])
-    for features, _, weights in samples.blocks(_OUTPUTS):
-        loop.go_on()
-        score.add(features, model.outputs(features), weights)
-    return score
-
-
-def _confusion(score: Score, samples: Samples) -> IntArray | None:
-    return score.confusion if isinstance(score, ClassificationScore) and len(samples) else None

@@ -47,7 +47,8 @@ class Best:
     @property
     def found(self) -> npt.NDArray[np.bool_]:
         """(C,), true for a candidate of which every network had a finite loss once."""
-        return np.isfinite(self._losses).all(axis=1)
+        found: npt.NDArray[np.bool_] = np.isfinite(self._losses).all(axis=1)
+        return found
 
     def observe(
         self, trained: npt.NDArray[np.float64], losses: npt.NDArray[np.float64] | None = None

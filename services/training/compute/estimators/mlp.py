@@ -91,8 +91,8 @@ class MlpEstimator:
     ) -> list[Outcome | ComputeError]:
         """What `fit` with each of the candidates would give, or would raise of its own, up to rounding.
 
-        They are what this estimator was made with, but for what `alike` leaves out. Steps and epochs go on
-        until the last of them has ended. What is reported of an epoch is of the candidate that was best in it.
+        They are what this estimator was made with, but for what `alike` leaves out. It goes on until the
+        last of them has ended. What is reported of an epoch is of the candidate that was best in it.
         """
         shard = _even(Shard.of(communicator, len(train)))
         task = "classification" if self._classes else "regression"
@@ -172,7 +172,8 @@ def _train(run: Run, judge: Judge | None, loop: Loop) -> None:
     epochs = run.epochs
     while run.epoch < epochs and not run.best.ended.all():
         trained, going, losses = run.finish_epoch(loop), ~run.best.ended, None
-        compared, scores = trained, [{} for _ in trained]
+        compared = trained
+        scores: list[dict[str, float]] = [{} for _ in trained]
         if judge is not None:
             losses, scores = judge.scores(loop)
             compared = np.array([one["validation_loss"] for one in scores])
