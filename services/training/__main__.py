@@ -127,6 +127,7 @@ def _driver(
         wake_jobs=reconciler.wake,
         grace=timedelta(seconds=settings.training_grace_seconds),
         prices=settings.prices(),
+        slots=settings.slots(),
     )
 
 

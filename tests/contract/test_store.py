@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from services.chassis.database import Database
 from services.training.application.ports import Fenced, Page, Replay, Resource, Store, Transaction
+from services.training.domain.candidate import Candidate, CandidateResult
 from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.dataset import ColumnType
 from services.training.domain.history import MetricPoint
@@ -274,6 +275,17 @@ def test_lists_come_newest_first_and_survive_deletions_between_pages(store: Stor
     assert [item.model_id for _, item in (*first[1], *second[1])] == ["m5", "m4", "m2", "m1"]
     assert [item.job_id for _, item in (*first[2], *second[2])] == ["j5", "j4", "j2", "j1"]
     assert [item.job_id for _, item in failed] == ["j5", "j1"]
+
+
+def test_candidates_and_their_results_are_kept(store: Store) -> None:
+    """Those of two algorithms that have the same hyperparameters, too."""
+    candidates = tuple(Candidate(number, one, 2**63) for number, one in enumerate([Linear(), Logistic()]))
+    results = (CandidateResult(1, {"log_loss": 0.1 + 0.2}, {}, 1.5), CandidateResult(0, problem="größe"))
+    one = job(results=results, chosen=1)
+    one = replace(one, spec=replace(one.spec, candidates=candidates, ranked_by="log_loss"))
+    add(store, one)
+    with store.read() as tx:
+        assert tx.jobs.get("job-1") == one
 
 
 def test_a_position_is_never_given_twice(store: Store) -> None:

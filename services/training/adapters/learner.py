@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -20,11 +21,13 @@ from services.training.application.ports import (
     Learned,
     Loop,
     Outcome,
+    Told,
     Unexportable,
     UnfitCheckpoint,
     UntrainableData,
 )
 from services.training.compute import model as compute_model
+from services.training.compute import several
 from services.training.compute.backend import Backend
 from services.training.compute.errors import ComputeError
 from services.training.compute.loop import NullLoop, Offering
@@ -32,10 +35,13 @@ from services.training.compute.prepare import Preparation
 from services.training.compute.resume import Misfit
 from services.training.compute.row_losses import with_target
 from services.training.compute.sample_writer import Room
+from services.training.compute.several import fit_several
 from services.training.compute.table import Table
 from services.training.compute.targets import ClassTarget
 from services.training.compute.trainer import MEMORY_BUDGET, Fitted, Problem, fit
 from services.training.compute.weights import BALANCED
+from services.training.domain import ranking
+from services.training.domain.candidate import CandidateResult
 from services.training.domain.comparison import Comparison
 from services.training.domain.dataset import ColumnType
 from services.training.domain.job import JobSpec, Source
@@ -66,30 +72,27 @@ class ComputeLearner:
         resume: Mapping[str, Any] | None = None,
         workspace: Path | None = None,
         warn: Callable[[str], None] = lambda _text: None,
+        told: Told | None = None,
     ) -> Learned:
-        train, validation, test = self._tables(spec)
         timestamps = timestamp_columns(self._artifacts.content(spec.train.key))
+        how: dict[str, Any] = {"resume": resume, "workspace": workspace, "memory_budget": self._memory_budget}
+        how["warn"] = warn
+        chosen = None
         try:
-            fitted = fit(
-                _problem(spec),
-                train,
-                validation,
-                test,
-                loop,
-                self._backend,
-                resume=resume,
-                start=self._start(spec.warm_start_model_id, timestamps),
-                workspace=workspace,
-                memory_budget=self._memory_budget,
-                warn=warn,
-            )
+            if spec.candidates:
+                contest = _contest(spec, told or (lambda _: None))
+                best = fit_several(_problem(spec), contest, self._tables(spec), loop, self._backend, **how)
+                fitted, chosen = best.fitted, best.number
+            else:
+                start = self._start(spec.warm_start_model_id, timestamps)
+                fitted = fit(_problem(spec), *self._tables(spec), loop, self._backend, start=start, **how)
         except Misfit as error:
             raise UnfitCheckpoint(error.problem) from error
         except ComputeError as error:
             raise UntrainableData(str(error)) from error
         if fitted.model is None:
             return Learned(stopped=True, samples=fitted.samples)
-        return _learned(fitted.model, fitted, timestamps)
+        return replace(_learned(fitted.model, fitted, timestamps), chosen=chosen)
 
     def restore(self, model_id: str) -> RestoredModel:
         arrays, metadata = self._artifacts.load_model(model_id)
@@ -120,11 +123,6 @@ class ComputeLearner:
             model.target
         )
 
-    def _tables(self, spec: JobSpec) -> tuple[Table, Table | None, Table | None]:
-        train, *others = (self._table(source) for source in (spec.train, spec.validation, spec.test))
-        assert train is not None
-        return train, others[0], others[1]
-
     def _start(self, model_id: str, timestamps: Sequence[str]) -> compute_model.TrainedModel | None:
         """The model to start from; raises UntrainableData when it is gone, or took numbers for times."""
         if not model_id:
@@ -138,8 +136,12 @@ class ComputeLearner:
             raise UntrainableData(f"{name}: a point in time here or in the model to start from, not both")
         return model
 
-    def _table(self, source: Source | None) -> Table | None:
-        return ArrowTable(self._artifacts.content(source.key)) if source else None
+    def _tables(self, spec: JobSpec) -> tuple[Table, Table | None, Table | None]:
+        validation, test = (self._table(one) if one else None for one in (spec.validation, spec.test))
+        return self._table(spec.train), validation, test
+
+    def _table(self, source: Source) -> Table:
+        return ArrowTable(self._artifacts.content(source.key))
 
 
 class RestoredModel:
@@ -199,6 +201,14 @@ def _problem(spec: JobSpec) -> Problem:
         class_weights=_class_weights(spec),
         excluded_columns=spec.excluded_columns,
         transforms=spec.transforms,
+    )
+
+
+def _contest(spec: JobSpec, told: Told) -> several.Contest:
+    return several.Contest(
+        [several.Candidate(one.number, one.hyperparameters, one.seed) for one in spec.candidates],
+        lambda metrics: ranking.loss(spec.ranked_by, metrics),
+        lambda result: told(CandidateResult(**vars(result))),
     )
 
 

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from pydantic.fields import Field
 
 from services.training.application.ports import Artifacts, Outboxes, Record
+from services.training.domain.candidate import CandidateResult
 from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.history import JobEvent, MetricPoint
 
@@ -37,9 +38,20 @@ class _Checkpoint:
     kind: Literal["checkpoint"] = "checkpoint"
 
 
-_Line: TypeAlias = Annotated[_Point | _Event | _Checkpoint, Field(discriminator="kind")]
+@dataclass(frozen=True)
+class _Result:
+    record: CandidateResult
+    kind: Literal["result"] = "result"
+
+
+_Line: TypeAlias = Annotated[_Point | _Event | _Checkpoint | _Result, Field(discriminator="kind")]
 _lines: TypeAdapter[Any] = TypeAdapter(_Line)
-_KINDS: dict[type, Any] = {MetricPoint: _Point, JobEvent: _Event, Checkpoint: _Checkpoint}
+_KINDS: dict[type, Any] = {
+    MetricPoint: _Point,
+    JobEvent: _Event,
+    Checkpoint: _Checkpoint,
+    CandidateResult: _Result,
+}
 
 
 class DiskOutbox:

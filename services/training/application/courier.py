@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from threading import Event, Thread
+from typing import TypeGuard
 
 from services.chassis.clock import Clock
 from services.training.application.attempt_loop import Signs
-from services.training.application.ports import Fenced, Outbox, Record, Store, Transaction
+from services.training.application.ports import Entry, Fenced, Outbox, Record, Store, Transaction
+from services.training.domain.candidate import CandidateResult
 from services.training.domain.checkpoint import Checkpoint
-from services.training.domain.history import MetricPoint
+from services.training.domain.history import JobEvent, MetricPoint
 from services.training.domain.job import Job, Usage
 
 log = logging.getLogger("courier")
@@ -150,15 +152,17 @@ def store_records(
     for seq, record in records:
         if isinstance(record, Checkpoint):
             job = job.checkpointed(record)
+        elif isinstance(record, CandidateResult):
+            job = job.resulted(record)
         elif isinstance(record, MetricPoint):
             job = job.reported(record.step, record.progress, usage, now)
         job = job.sent(seq)
     job = job.reported(job.step, job.progress, usage, now)
     tx.jobs.update_held(job)
-    entries = [
-        record
-        for _, record in records
-        if not isinstance(record, Checkpoint) and not (isinstance(record, MetricPoint) and not record.values)
-    ]
-    tx.jobs.record(job.job_id, entries)
+    tx.jobs.record(job.job_id, [record for _, record in records if _told(record)])
     return job
+
+
+def _told(record: Record) -> TypeGuard[Entry]:
+    """Whether it is for the history."""
+    return isinstance(record, JobEvent) or (isinstance(record, MetricPoint) and bool(record.values))

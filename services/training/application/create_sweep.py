@@ -24,10 +24,10 @@ from services.training.application.trial_values import trial_problems
 from services.training.domain.dataset import Content
 from services.training.domain.job import Device, JobSpec
 from services.training.domain.job_values import searched_values, typed_values
+from services.training.domain.ranking import METRICS
 from services.training.domain.search_space import SearchSpace
 from services.training.domain.space_problems import space_problems
 from services.training.domain.sweep import (
-    METRICS,
     MOST_PARALLEL,
     MOST_TRIALS,
     Budget,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import chain
 from threading import Event, Thread
 
 from services.chassis.clock import Clock
@@ -13,8 +14,9 @@ from services.training.application.datasets import drop_unused_content, in_use, 
 from services.training.application.jobs import ask_to_stop
 from services.training.application.ports import Artifacts, Sampler, Store, Transaction
 from services.training.application.registry import keep_model
-from services.training.application.trials import add_job
-from services.training.domain.job import Job, JobError, Usage
+from services.training.application.trials import add_job, packed
+from services.training.domain.collecting import collected
+from services.training.domain.job import Device, Job, JobError, Usage
 from services.training.domain.sweep import Prices, Sweep, SweepState, Trial, TrialState
 from services.training.domain.values import Unfit, Value
 
@@ -27,7 +29,9 @@ class SweepDriver:
     is made once, by whoever is first, in a transaction that looks again.
 
     wake_jobs: tells the reconciler that there are jobs to start or to end. grace: how long an attempt has to
-    stop by itself. Choosing values takes a while, so it has a thread of its own and holds no transaction.
+    stop by itself. slots: attempts at once on each kind of device.
+
+    Choosing values takes a while, so it has a thread of its own and holds no transaction.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class SweepDriver:
         wake_jobs: Callable[[], None],
         grace: timedelta,
         prices: Prices,
+        slots: Mapping[Device, int],
     ) -> None:
         self._store = store
         self._artifacts = artifacts
@@ -48,6 +53,7 @@ class SweepDriver:
         self._wake_jobs = wake_jobs
         self._grace = grace
         self._prices = prices
+        self._slots = slots
         self._wake = Event()
         self._stopping = Event()
         # As they were when there was nothing to do but wait: a long one takes a while to be read.
@@ -122,7 +128,7 @@ class SweepDriver:
             sweep = tx.sweeps.lock(sweep_id)
             if sweep is None or sweep.state.ended:
                 return
-            sweep, dropped = sweep.collected(_jobs(tx, sweep), self._clock()).dropping()
+            sweep, dropped = collected(sweep, _jobs(tx, sweep), self._clock()).dropping()
             tx.sweeps.update(sweep)
             dropped = tuple(one for one in dropped if _drop(tx, one))
         # The rows go first: a crash then leaves nameless weights, which are swept.
@@ -135,7 +141,7 @@ class SweepDriver:
             sweep = tx.sweeps.lock(sweep_id)
             if sweep is None or sweep.state.ended:
                 return
-            jobs = {trial.job_id: tx.jobs.lock(trial.job_id) for trial in sweep.running}
+            jobs = {job_id: tx.jobs.lock(job_id) for job_id in sweep.running_jobs}
             if sweep.state is SweepState.RUNNING and not self._used_up(sweep, jobs):
                 return  # it was resumed since we looked
             now = self._clock()
@@ -174,7 +180,8 @@ class SweepDriver:
             there = self._data_is_there(tx, sweep)
             if there:
                 now = self._clock()
-                tx.sweeps.update(sweep.begun(tuple(_begun(tx, sweep, one, now) for one in trials), now))
+                begun = _begun(tx, sweep, trials, self._slots[sweep.base.device], now)
+                tx.sweeps.update(sweep.begun(begun, now))
         if not there:
             self._end(seen, _NO_DATA)
         self._wake_jobs()
@@ -210,7 +217,7 @@ _NO_DATA = JobError("NOT_FOUND", "DATASET_NOT_FOUND", "The dataset was deleted b
 
 def _jobs(tx: Transaction, sweep: Sweep) -> dict[str, Job | None]:
     """The jobs of the trials that have not ended, by id."""
-    return {trial.job_id: tx.jobs.get(trial.job_id) for trial in sweep.running}
+    return {job_id: tx.jobs.get(job_id) for job_id in sweep.running_jobs}
 
 
 def _drop(tx: Transaction, model_id: str) -> bool:
@@ -228,11 +235,20 @@ def _still(tx: Transaction, seen: Sweep) -> Sweep | None:
     return sweep if sweep == seen else None
 
 
-def _begun(tx: Transaction, sweep: Sweep, trial: Trial, now: datetime) -> Trial:
-    """The trial with its job; FAILED, without one, when its values together are no hyperparameters."""
-    try:
-        add_job(tx, sweep, trial, now)
-    except Unfit as error:
-        why = JobError("INVALID_ARGUMENT", "INVALID_FIELD", str(error))
-        return replace(trial, state=TrialState.FAILED, job_id="", error=why)
-    return trial
+def _begun(
+    tx: Transaction, sweep: Sweep, trials: Sequence[Trial], slots: int, now: datetime
+) -> tuple[Trial, ...]:
+    """The trials with their jobs; FAILED, without one, where values together are no hyperparameters."""
+    fit, unfit = [], []
+    for trial in trials:
+        try:
+            sweep.spec_of(trial.values)
+        except Unfit as error:
+            why = JobError("INVALID_ARGUMENT", "INVALID_FIELD", str(error))
+            unfit.append(replace(trial, state=TrialState.FAILED, job_id="", error=why))
+        else:
+            fit.append(trial)
+    packs = packed(sweep, fit, slots)
+    for pack in packs:
+        add_job(tx, sweep, pack, now)
+    return tuple(sorted([*unfit, *chain(*packs)], key=lambda one: one.number))

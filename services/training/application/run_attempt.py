@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ from services.training.application.ports import (
     UnfitCheckpoint,
     UntrainableData,
 )
+from services.training.domain.candidate import CandidateResult
 from services.training.domain.job import Job, JobError, JobState, Usage
 from services.training.domain.model import Model
 
@@ -118,14 +120,18 @@ class RunAttempt:
         def warn(text: str) -> None:
             outbox.append(events.warning(job, self.clock(), "data_warning", f"{text[:1].upper()}{text[1:]}."))
 
+        def told(result: CandidateResult) -> None:
+            validation, test = finite(result.validation_metrics), finite(result.test_metrics)
+            outbox.append(replace(result, validation_metrics=validation, test_metrics=test))
+
+        learn = partial(self.learner.fit, job.spec, loop, workspace=workspace, told=told)
         try:
             # An attempt that goes on has been told before.
-            told = {} if resume else {"warn": warn}
-            return self.learner.fit(job.spec, loop, resume=resume, workspace=workspace, **told)
+            return learn(resume=resume) if resume else learn(warn=warn)
         except UnfitCheckpoint as error:
             message = f"Training starts afresh: {error}."
             outbox.append(events.warning(job, self.clock(), "checkpoint_unfit", message))
-            return self.learner.fit(job.spec, loop, resume=None, workspace=workspace, warn=warn)
+            return learn(warn=warn)
 
     def _last_state(self, job: Job, outbox: Outbox) -> Mapping[str, Any] | None:
         """The newest checkpoint that is whole."""
@@ -147,8 +153,9 @@ class RunAttempt:
     def _succeed(self, job: Job, model_id: str, learned: Learned) -> None:
         model = _model(job, model_id, learned, self.clock())
         results = {"validation_metrics": model.validation_metrics, "test_metrics": model.test_metrics}
+        made = {"model_id": model_id, "chosen": learned.chosen, "progress": 1.0}
         try:
-            self._end(job, JobState.SUCCEEDED, learned, model, **results, model_id=model_id, progress=1.0)
+            self._end(job, JobState.SUCCEEDED, learned, model, **results, **made)
         except Fenced:
             # Unless it was us who ended it: the answer to a commit can be lost, and the commit stand.
             if not self._is_registered(model_id):
@@ -217,12 +224,13 @@ def why(error: Exception) -> JobError:
 
 def _model(job: Job, model_id: str, learned: Learned, now: datetime) -> Model:
     spec = job.spec
+    params = next((one.hyperparameters for one in spec.candidates if one.number == learned.chosen), None)
     return Model(
         model_id=model_id,
         display_name=job.display_name,
         job_id=job.job_id,
         source=spec.train,
-        algorithm=spec.hyperparameters.name,
+        algorithm=(params or spec.hyperparameters).name,
         task=spec.task,
         target=spec.target,
         target_type=spec.target_type,

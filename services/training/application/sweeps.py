@@ -68,10 +68,10 @@ class Sweeps:
             now = self.clock()
             sweep = sweep.resumed(now)
             tx.sweeps.update(sweep)
-            for trial in sweep.running:
-                job = tx.jobs.lock(trial.job_id)
+            for job_id in sweep.running_jobs:
+                job = tx.jobs.lock(job_id)
                 if job is None:
-                    add_job(tx, sweep, trial, now)
+                    add_job(tx, sweep, [one for one in sweep.running if one.job_id == job_id], now)
                 elif job.state.ended and JobState.QUEUED in TRANSITIONS[job.state]:
                     queue_again(tx, job, now)
             idempotency.remember(tx, request_id, "ResumeSweep", asked, sweep, now)
@@ -85,7 +85,8 @@ class Sweeps:
             if idempotency.earlier(tx, request_id, "DeleteSweep", asked):
                 return
             sweep = _found(tx.sweeps.lock(sweep_id), sweep_id)
-            jobs = [job for trial in sweep.trials if (job := tx.jobs.lock(trial.job_id))]
+            job_ids = dict.fromkeys(trial.job_id for trial in sweep.trials)
+            jobs = [job for job_id in job_ids if (job := tx.jobs.lock(job_id))]
             if not sweep.state.ended or not all(job.state.ended for job in jobs):
                 message = f"The sweep {sweep_id!r} or a trial of it has not ended; cancel it first."
                 raise FailedPrecondition("SWEEP_NOT_FINISHED", message, sweep_id=sweep_id, state=sweep.state)

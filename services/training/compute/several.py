@@ -82,6 +82,7 @@ def fit_several(
     resume: State | None = None,
     workspace: Path | None = None,
     memory_budget: int = MEMORY_BUDGET,
+    warn: Callable[[str], None] = lambda _text: None,
 ) -> Chosen:
     """As `fit` for each candidate, and then the model of the best. Of equals the first counts.
 
@@ -91,9 +92,10 @@ def fit_several(
     for one in contest.candidates:
         check(replace(problem, hyperparameters=one.hyperparameters), *tables)
     attended = Offering(loop)
-    fits = _Fits(problem, contest, tables, attended, backend, Room(memory_budget, workspace))
+    fits = _Fits(problem, contest, tables, attended, backend, Room(memory_budget, workspace), warn)
     try:
-        return fits(resume)
+        chosen = fits(resume)
+        return replace(chosen, fitted=replace(chosen.fitted, data_warnings=fits.warnings))
     except Stopped:
         return Chosen(-1, Fitted(None, fits.samples))
 
@@ -123,7 +125,7 @@ class _Standing:
 
 
 class _Fits:
-    """One contest. samples: training rows that were processed here."""
+    """One contest. samples: training rows that were processed here. warnings: about the data."""
 
     def __init__(  # noqa: PLR0917 (what is fitted to what, and how)
         self,
@@ -133,8 +135,11 @@ class _Fits:
         loop: Offering,
         backend: Backend,
         room: Room,
+        warn: Callable[[str], None],
     ) -> None:
         self.samples = 0
+        self.warnings: tuple[str, ...] = ()
+        self._warn = warn
         self._problem, self._contest, self._tables = problem, contest, tables
         self._loop, self._backend, self._room = loop, backend, room
         self._prepared: dict[tuple[bool, bool], Prepared] = {}
@@ -199,7 +204,11 @@ class _Fits:
                 folder = room.folder / f"rows-{len(self._prepared)}"
                 folder.mkdir(exist_ok=True)
                 room = replace(room, folder=folder)
-            self._prepared[kind] = Preparation.of(problem, self._tables, self._loop, room)(None)
+            prepared = self._prepared[kind] = Preparation.of(problem, self._tables, self._loop, room)(None)
+            if not self.warnings:  # of the data, however they are prepared
+                self.warnings = prepared.warnings
+                for text in prepared.warnings:
+                    self._warn(text)
         return self._prepared[kind]
 
     def _train(self, group: tuple[Candidate, ...], resume: State | None) -> None:

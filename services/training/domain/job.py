@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from services.training.domain.candidate import Candidate, CandidateResult
 from services.training.domain.checkpoint import Checkpoint, worth_keeping
 from services.training.domain.dataset import DEFAULT_TENANT, ColumnType
 from services.training.domain.hyperparameters import Hyperparameters
@@ -117,6 +118,8 @@ class JobSpec:
     target: empty for clustering; target_type then is that of the numbers of clusters.
     time_limit: seconds that all attempts together may run; 0 for no limit.
     excluded_columns, transforms: columns that are no features, and those that are made of others.
+    candidates: what is trained in place of `hyperparameters` and `seed`, which are those of the first; the
+    model is of the one that is best by `ranked_by`, a metric of the validation rows. Empty: one is trained.
     """
 
     train: Source
@@ -137,6 +140,8 @@ class JobSpec:
     split_seed: int | None = None
     excluded_columns: tuple[str, ...] = ()
     transforms: tuple[FeatureTransform, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    ranked_by: str = ""
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -188,6 +193,7 @@ class Job:
     attempt_time, attempt_progress: when the current attempt began, and how far the job was then.
     checkpoints: those that are kept, oldest first; the last is the one to go on from.
     sweep_id: of the sweep that it is a trial of; empty for none.
+    results: of its candidates, in the order in which they came. chosen: whose model it is.
     """
 
     job_id: str
@@ -220,6 +226,8 @@ class Job:
     start_time: datetime | None = None
     end_time: datetime | None = None
     sweep_id: str = ""
+    results: tuple[CandidateResult, ...] = ()
+    chosen: int | None = None
 
     @property
     def owner(self) -> Owner | None:
@@ -287,6 +295,12 @@ class Job:
     def checkpointed(self, checkpoint: Checkpoint) -> Job:
         """There is one more state to go on from; the newest and the best are kept."""
         return replace(self, checkpoints=worth_keeping((*self.checkpoints, checkpoint)))
+
+    def resulted(self, result: CandidateResult) -> Job:
+        """A candidate came to that; what it came to first stands."""
+        if any(one.number == result.number for one in self.results):
+            return self
+        return replace(self, results=(*self.results, replace(result, seq=0)))
 
     def cancelled(self, now: datetime, until: datetime) -> Job:
         """Cancellation is asked for: at once when nothing runs, else when the process is gone."""

@@ -10,21 +10,15 @@ from enum import StrEnum
 from functools import reduce
 from typing import Any
 
+from services.training.domain import ranking
 from services.training.domain.dataset import DEFAULT_TENANT
-from services.training.domain.job import IllegalMove, Job, JobError, JobSpec, JobState, Task, Usage
+from services.training.domain.job import IllegalMove, JobError, JobSpec, Usage
 from services.training.domain.job_values import searched_values, with_values
 from services.training.domain.search_space import SearchSpace
 from services.training.domain.values import Unfit, Value
 
 MOST_TRIALS = 1000
 MOST_PARALLEL = 64
-# The first of each task is what trials are ranked by unless the caller says otherwise.
-METRICS: Mapping[Task, tuple[str, ...]] = {
-    Task.CLASSIFICATION: ("log_loss", "accuracy", "roc_auc", "f1", "calibration_error"),
-    Task.REGRESSION: ("rmse", "mae", "r2"),
-    Task.CLUSTERING: ("inertia", "silhouette"),
-}
-LOWER_IS_BETTER = frozenset({"log_loss", "rmse", "inertia", "calibration_error", "mae"})
 HOUR = 3600.0
 
 
@@ -126,7 +120,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Trial:
-    """One set of values, and what it came to. model_id: empty once the model was dropped for a better one."""
+    """One set of values, and what it came to. model_id: empty once the model was dropped for a better one.
+
+    job_id: of the job that trains it, perhaps with others of its round.
+    """
 
     number: int
     values: Mapping[str, Value]
@@ -202,16 +199,19 @@ class Sweep:
         return tuple(one for one in self.trials if one.state is TrialState.RUNNING)
 
     @property
+    def running_jobs(self) -> tuple[str, ...]:
+        """The jobs of those, in the order of their first trials."""
+        return tuple(dict.fromkeys(one.job_id for one in self.running))
+
+    @property
     def usage(self) -> Usage:
         """What all trials that have ended have used together."""
         return reduce(Usage.plus, (one.usage for one in self.trials), Usage())
 
     def loss(self, trial: Trial) -> float:
         """What is to be small; infinite without a result."""
-        value = trial.validation_metrics.get(self.metric, math.nan)
-        if trial.state is not TrialState.SUCCEEDED or not math.isfinite(value):
-            return math.inf
-        return value if self.metric in LOWER_IS_BETTER else -value
+        succeeded = trial.state is TrialState.SUCCEEDED
+        return ranking.loss(self.metric, trial.validation_metrics) if succeeded else math.inf
 
     def seconds(self, now: datetime) -> float:
         """For how long it has run; the time for which it was CANCELLED does not count."""
@@ -277,36 +277,6 @@ class Sweep:
         """With another round."""
         return replace(self, trials=(*self.trials, *trials), update_time=now)
 
-    def collected(self, jobs: Mapping[str, Job | None], now: datetime) -> Sweep:
-        """With what became of those trials' jobs that have ended. None: the job was deleted."""
-        trials = tuple(
-            self._ended(one, jobs[one.job_id])
-            if one.state is TrialState.RUNNING and one.job_id in jobs
-            else one
-            for one in self.trials
-        )
-        return replace(self, trials=trials, update_time=now)
-
-    def _ended(self, trial: Trial, job: Job | None) -> Trial:
-        if job is None:
-            return replace(trial, state=TrialState.FAILED, error=_DELETED)
-        if not job.state.ended:
-            return trial
-        after = replace(trial, usage=job.usage)
-        if job.state is not JobState.SUCCEEDED:
-            return replace(after, state=TrialState(job.state), error=job.error)
-        after = replace(
-            after,
-            state=TrialState.SUCCEEDED,
-            validation_metrics=job.validation_metrics,
-            test_metrics=job.test_metrics,
-            model_id=job.model_id,
-        )
-        if math.isfinite(self.loss(after)):
-            return after
-        text = f"The model has no {self.metric} on the validation rows that could be compared."
-        return replace(after, state=TrialState.FAILED, error=JobError("INTERNAL", "TRAINING_FAILED", text))
-
     def dropping(self) -> tuple[Sweep, tuple[str, ...]]:
         """Without the models that are not the best so far, and the ids of those; none with `keep_models`."""
         if self.keep_models:
@@ -340,7 +310,6 @@ class Sweep:
         return self.moved(SweepState.FAILED, now, error=why)
 
 
-_DELETED = JobError("NOT_FOUND", "JOB_NOT_FOUND", "The trial's job was deleted before it had ended.")
 _NOTHING = JobError(
     "DEADLINE_EXCEEDED", "TIME_LIMIT_EXCEEDED", "The budget was used up before any trial had a result."
 )

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from services.chassis.database import unavailable
 from services.training.adapters.store_sql import SqlStore
-from services.training.application.ports import Exit, Learned, Loop, Slot, TrainedModel, Transaction
+from services.training.application.ports import Exit, Learned, Loop, Slot, Told, TrainedModel, Transaction
 from services.training.domain.job import JobSpec
 from tests.unit.training.samples import NOW
 
@@ -171,6 +171,7 @@ class Pupil:
         resume: Mapping[str, Any] | None = None,
         workspace: Path | None = None,
         warn: Warn = lambda _text: None,
+        told: Told | None = None,
     ) -> Learned:
         for text in self.doubts:
             warn(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -17,6 +18,7 @@ from services.training.application import courier as courier_module
 from services.training.application.attempt_loop import Signs
 from services.training.application.courier import Courier, held, store_records
 from services.training.application.ports import Entry, Fenced, Record, Transaction
+from services.training.domain.candidate import CandidateResult
 from services.training.domain.history import JobEvent, MetricPoint
 from services.training.domain.job import Job, JobState, Usage
 from tests.contract.waiting import until
@@ -234,6 +236,14 @@ def test_what_the_job_has_already_is_left_out(route: Route) -> None:
         stored = store_records(tx, held(tx, route.job), records, Usage(1.5), NOW)
     assert stored == route.now()
     assert [one.name for one in stored.checkpoints] == ["1-1", "1-2"]
+
+
+def test_what_a_candidate_came_to_is_kept_with_the_job(route: Route) -> None:
+    first = CandidateResult(3, {"log_loss": 0.25}, {"log_loss": 0.5}, 1.5)
+    route.say(first, CandidateResult(4, problem="diverged"), replace(first, seconds=9.0))
+    route.courier.deliver_all()
+    assert route.now().results == (first, CandidateResult(4, problem="diverged"))
+    assert route.history() == []
 
 
 def test_points_without_numbers_move_the_progress_only(route: Route) -> None:

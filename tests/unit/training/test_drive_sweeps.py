@@ -25,10 +25,12 @@ from services.training.adapters.store_sql import SqlStore
 from services.training.application.datasets import Datasets
 from services.training.application.drive_sweeps import SweepDriver
 from services.training.application.jobs import Jobs
-from services.training.application.ports import Page
+from services.training.application.ports import Page, Transaction
 from services.training.application.sweeps import Sweeps
+from services.training.application.trials import packed
+from services.training.domain.candidate import Candidate, CandidateResult
 from services.training.domain.hyperparameters import BoostedTrees
-from services.training.domain.job import Device, Job, JobError, JobState, Usage
+from services.training.domain.job import Device, Job, JobError, JobState, Source, Usage
 from services.training.domain.registry import RegisteredModel
 from services.training.domain.search_space import Choice, Parameter, SearchSpace
 from services.training.domain.sweep import (
@@ -73,6 +75,7 @@ class Scene:
             wake_jobs=lambda: None,
             grace=GRACE,
             prices=Prices(1.0),
+            slots={Device.CPU: 2},
         )
 
     def tick(self, which: int = 0) -> None:
@@ -97,7 +100,9 @@ class Scene:
             if job.state is JobState.QUEUED:
                 job = job.started(self.clock(), self.clock())
             usage = Usage(1.0, cpu_seconds)
-            if job.state is JobState.CANCELLING:
+            if job.spec.candidates and job.state is JobState.RUNNING:
+                tx.jobs.update(self._told(tx, job, usage))
+            elif job.state is JobState.CANCELLING:
                 tx.jobs.update(job.moved(JobState.CANCELLED, self.clock(), usage=usage))
             elif number % 3 == 2:
                 tx.jobs.update(job.moved(JobState.FAILED, self.clock(), usage=usage, error=LOST))
@@ -107,6 +112,24 @@ class Scene:
                 metrics = {"log_loss": loss(job.spec.hyperparameters)}
                 changes = {"validation_metrics": metrics, "model_id": model_id, "usage": usage}
                 tx.jobs.update(job.moved(JobState.SUCCEEDED, self.clock(), **changes))
+
+    def say(self, job: Job) -> None:
+        """As an attempt that has the result of one more candidate."""
+        done = [one.number for one in job.results]
+        left = [one for one in job.spec.candidates if one.number not in done]
+        if left and job.state is JobState.RUNNING:
+            with self.store.write() as tx:
+                tx.jobs.update(job.resulted(result(left[0])))
+
+    def _told(self, tx: Transaction, job: Job, usage: Usage) -> Job:
+        """A job that has ended with results of all its candidates."""
+        for one in job.spec.candidates:
+            job = job.resulted(result(one))
+        best = min(job.results, key=lambda one: one.validation_metrics.get("log_loss", math.inf))
+        model_id = f"model-{job.job_id}"
+        tx.models.add(replace(model(model_id), job_id=job.job_id))
+        changes = {"model_id": model_id, "chosen": best.number, "usage": usage}
+        return job.moved(JobState.SUCCEEDED, self.clock(), **changes)
 
     def to_the_end(self) -> Sweep:
         """Without any disturbance from here on."""
@@ -123,6 +146,12 @@ class Scene:
             return [one.model_id for _, one in tx.models.page(Page(100))]
 
 
+def result(one: Candidate) -> CandidateResult:
+    if one.number % 3 == 2:
+        return CandidateResult(one.number, seconds=1.0, problem="diverged")
+    return CandidateResult(one.number, {"log_loss": loss(one.hyperparameters)}, seconds=1.0)
+
+
 def loss(params: Any) -> float:
     return abs(math.log(params.learning_rate / 0.02)) + (0.1 if params.architecture == "plain" else 0.0)
 
@@ -137,24 +166,30 @@ def shown(it: Sweep) -> list[tuple[int, TrialState, Mapping[str, Any], Mapping[s
     return [(one.number, one.state, one.values, one.validation_metrics) for one in it.leaderboard]
 
 
-UNDISTURBED: dict[SamplerKind, Any] = {}
+UNDISTURBED: dict[tuple[SamplerKind, int], Any] = {}
 
 
-def undisturbed(sampler: SamplerKind) -> Any:
-    if sampler not in UNDISTURBED:
-        with scene(sampler=sampler) as it:
-            UNDISTURBED[sampler] = shown(it.to_the_end())
-    return UNDISTURBED[sampler]
+def undisturbed(sampler: SamplerKind, parallel: int) -> Any:
+    key = sampler, parallel
+    if key not in UNDISTURBED:
+        with scene(sampler=sampler, parallel=parallel) as it:
+            UNDISTURBED[key] = shown(it.to_the_end())
+    return UNDISTURBED[key]
 
 
-MOVES = st.sampled_from(["tick", "tick", "other", "start", "end", "end last", "cancel", "resume", "restart"])
+MOVES = st.sampled_from(
+    ["tick", "tick", "other", "start", "say", "end", "end last", "cancel", "resume", "restart"]
+)
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.sampled_from(SamplerKind), st.lists(MOVES, max_size=40))
-def test_any_order_leads_to_the_same_leaderboard(sampler: SamplerKind, moves: list[str]) -> None:
-    wanted = undisturbed(sampler)
-    with scene(sampler=sampler) as it:
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(SamplerKind), st.sampled_from([2, 4]), st.lists(MOVES, max_size=40))
+def test_any_order_leads_to_the_same_leaderboard(
+    sampler: SamplerKind, parallel: int, moves: list[str]
+) -> None:
+    """With a job for each trial, and with two jobs for the four of a round."""
+    wanted = undisturbed(sampler, parallel)
+    with scene(sampler=sampler, parallel=parallel) as it:
         for move in moves:
             make(it, move)
             check(it)
@@ -174,6 +209,8 @@ def make(it: Scene, move: str) -> None:
             it.tick(move == "other")
         case "start" if queue and queue[0].state is JobState.QUEUED:
             it.start(queue[0])
+        case "say" if queue:
+            it.say(queue[-1])
         case "end" | "end last" if queue:
             it.end(queue[0 if move == "end" else -1])
         case "cancel" if state not in {SweepState.SUCCEEDED, SweepState.FAILED}:
@@ -237,6 +274,62 @@ def test_a_model_that_was_registered_is_not_dropped(tmp_path: Path, store: SqlSt
     with store.read() as tx:
         assert [bool(tx.models.get(one)) for one in models] == [True, True]
     assert len([one for one in scene.now().trials if one.model_id]) == 1
+
+
+def test_a_round_with_more_trials_than_slots_is_packed(tmp_path: Path, store: SqlStore) -> None:
+    it = Scene(store, tmp_path, parallel=5)
+    it.tick()
+    jobs = {job.job_id: job for job in it.queue()}
+    packs = [[one.number for one in job.spec.candidates] for job in jobs.values()]
+    assert sorted(packs[0] + packs[1]) == [0, 1, 2, 3, 4]
+    assert {len(pack) for pack in packs} == {2, 3}
+    assert list(jobs) == [f"job-1-{pack[0]}" for pack in packs]
+    for trial in it.now().trials:
+        spec, wanted = jobs[trial.job_id].spec, it.now().spec_of(trial.values)
+        candidate = next(one for one in spec.candidates if one.number == trial.number)
+        assert (candidate.hyperparameters, candidate.seed) == (wanted.hyperparameters, wanted.seed)
+        bare = replace(spec, candidates=(), ranked_by="")
+        assert bare == replace(wanted, hyperparameters=spec.hyperparameters)
+    ended = it.to_the_end()
+    assert ended.best
+    assert it.models() == [ended.model_id] == [f"model-{ended.best.job_id}"]
+    assert ended.usage.wall_seconds == pytest.approx(2.0)
+
+
+def test_only_what_divides_the_rows_alike_is_packed(tmp_path: Path, store: SqlStore) -> None:
+    seeds = tuple(Proposal({"seed": seed, "learning_rate": 0.02}) for seed in (1, 1, 2, 2, 2))
+    it = Scene(store, tmp_path, parallel=5, proposals=seeds)
+    it.tick()
+    packs = [[one.number for one in job.spec.candidates] for job in it.queue()]
+    assert packs == [[], [], [2, 4], []]
+    others = {"validation": Source("b", "b1"), "test": Source("c", "c1")}
+    apart = sweep(base=spec(**others), proposals=seeds, parallel=5)
+    trials = [Trial(number, one.values, "", "") for number, one in enumerate(seeds)]
+    assert [len(pack) for pack in packed(apart, trials, 2)] == [3, 2]
+
+
+def test_a_job_that_is_lost_for_good_fails_the_trials_that_had_no_result(
+    tmp_path: Path, store: SqlStore
+) -> None:
+    it = Scene(store, tmp_path, parallel=5, proposals=())
+    it.tick()
+    it.start(it.queue()[0])
+    for _ in range(2):
+        it.say(it.queue()[0])
+    lost = it.queue()[0]
+    with it.store.write() as tx:
+        tx.jobs.update(lost.moved(JobState.FAILED, it.clock(), error=LOST, usage=Usage(4.0)))
+    it.tick()
+    trials = [one for one in it.now().trials if one.job_id == lost.job_id]
+    known = [one.number for one in lost.results]
+    assert len(known) == 2
+    for trial in trials:
+        if trial.number in known:
+            assert trial.error != LOST
+        else:
+            assert (trial.state, trial.error) == (TrialState.FAILED, LOST)
+    assert it.now().usage.wall_seconds == pytest.approx(4.0)
+    assert it.to_the_end().state is SweepState.SUCCEEDED
 
 
 def test_tpe_begins_with_the_defaults_and_a_small_space_is_used_up(tmp_path: Path, store: SqlStore) -> None:

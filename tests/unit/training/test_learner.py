@@ -18,6 +18,7 @@ from services.training.adapters.learner import ComputeLearner
 from services.training.application.ports import InvalidRow, Learned, UnfitCheckpoint, UntrainableData
 from services.training.compute.backend import open_backend
 from services.training.compute.loop import NullLoop
+from services.training.domain.candidate import Candidate, CandidateResult
 from services.training.domain.dataset import ColumnType, Content, Reading
 from services.training.domain.hyperparameters import KMeans, Linear, Logistic, Mlp
 from services.training.domain.job import JobSpec, Source, Task
@@ -271,6 +272,27 @@ def test_what_was_interrupted_goes_on(
     assert resumed.weights_sha256 == learner.fit(asked, NullLoop()).weights_sha256
     with pytest.raises(UnfitCheckpoint, match="only one of the two"):
         learner.fit(replace(asked, hyperparameters=Logistic()), NullLoop(), resume=loop.states[-1])
+
+
+def test_candidates_are_told_of_and_the_best_is_the_model(
+    learner: ComputeLearner, artifacts: DiskArtifacts, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    lines = [f"{a},{b},{'yes' if a * b > 0 else 'no'}" for a, b in random.normal(0, 1, (90, 2))]
+    asked = spec(stored(artifacts, tmp_path, "\n".join(["a,b,c", *lines])), "c")
+    network = Mlp(hidden_sizes=(8,), ensemble_size=1, max_epochs=20)
+    params = (Logistic(), network, replace(network, learning_rate=0.01))
+    candidates = tuple(Candidate(number, one, asked.seed) for number, one in enumerate(params, 5))
+    told: list[CandidateResult] = []
+    several = replace(asked, candidates=candidates, ranked_by="accuracy")
+    learned = learner.fit(several, NullLoop(), told=told.append)
+    found = {one.number: one for one in told}
+    best = max(sorted(found), key=lambda number: found[number].validation_metrics["accuracy"])
+    assert learned.chosen == best
+    assert learned.validation_metrics == found[best].validation_metrics
+    for one in candidates:
+        alone = learner.fit(replace(asked, hyperparameters=one.hyperparameters), NullLoop())
+        assert found[one.number].test_metrics == pytest.approx(dict(alone.test_metrics), rel=1e-4)
 
 
 def test_training_begins_with_another_model(

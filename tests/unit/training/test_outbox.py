@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from services.training.adapters.artifacts_disk import DiskArtifacts
 from services.training.adapters.outbox_disk import DiskOutbox, disk_outboxes
 from services.training.application.ports import Record
-from services.training.domain.history import JobEvent, MetricPoint
+from services.training.domain.candidate import CandidateResult
+from services.training.domain.checkpoint import Checkpoint
 from tests.unit.training.samples import checkpoint, event, point
 
 RECORDS: list[Record] = [
@@ -20,6 +21,7 @@ RECORDS: list[Record] = [
     event("went_on"),
     checkpoint(2, score=0.5),
     checkpoint(3, score=None),
+    CandidateResult(7, {"log_loss": 0.5}, {}, 0.25, "größe: it came to nothing"),
     replace(point(4), values={"größe ☃": 0.1 + 0.2, "tiny": 5e-324, "huge": 1.7976931348623157e308}),
 ]
 
@@ -37,9 +39,9 @@ def filled(path: Path, records: list[Record] = RECORDS) -> DiskOutbox:
 
 
 def numbered(records: list[Record] = RECORDS) -> list[tuple[int, Record]]:
-    """As they are read: points and events know their seq."""
+    """As they are read: all but checkpoints know their seq."""
     return [
-        (seq, replace(record, seq=seq) if isinstance(record, MetricPoint | JobEvent) else record)
+        (seq, record if isinstance(record, Checkpoint) else replace(record, seq=seq))
         for seq, record in enumerate(records, 1)
     ]
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.training.domain.collecting import collected
 from services.training.domain.job import IllegalMove, JobError, JobState, Usage
+from services.training.domain.ranking import LOWER_IS_BETTER, METRICS
 from services.training.domain.sweep import (
-    LOWER_IS_BETTER,
-    METRICS,
     TRANSITIONS,
     Budget,
     Measured,
@@ -101,7 +101,7 @@ def test_a_trial_is_what_became_of_its_job() -> None:
         "job-1-3": None,
         "job-1-4": job("job-1-4", state=JobState.RUNNING),
     }
-    trials = it.collected(jobs, LATER).trials
+    trials = collected(it, jobs, LATER).trials
     assert [one.state.value for one in trials] == ["SUCCEEDED", "FAILED", "FAILED", "FAILED", "RUNNING"]
     assert (trials[0].model_id, trials[0].test_metrics, trials[0].usage) == ("m", {"f1": 1.0}, won["usage"])
     assert [one.error.reason for one in trials[1:4] if one.error] == [

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from services.training.application.ports import Resource
 from services.training.domain.dataset import Content, Dataset
 from services.training.domain.hyperparameters import from_json, to_json
-from services.training.domain.job import Job
+from services.training.domain.job import Job, JobSpec
 from services.training.domain.model import Model
 from services.training.domain.registry import RegisteredModel
 from services.training.domain.sweep import Sweep
@@ -50,31 +50,25 @@ def to_dataset(document: dict[str, Any]) -> Dataset:
 def of_job(job: Job) -> dict[str, Any]:
     """The document of a job; its hyperparameters name their algorithm, because some have the same fields."""
     document: dict[str, Any] = _jobs.dump_python(job, mode="json")
-    document["spec"]["hyperparameters"] = to_json(job.spec.hyperparameters)
+    document["spec"] |= _of_spec(job.spec)
     return document
 
 
 def to_job(document: dict[str, Any]) -> Job:
     """The inverse of `of_job`."""
-    spec = document["spec"]
-    return _jobs.validate_python(
-        {**document, "spec": {**spec, "hyperparameters": from_json(spec["hyperparameters"])}}
-    )
+    return _jobs.validate_python({**document, "spec": _to_spec(document["spec"])})
 
 
 def of_sweep(sweep: Sweep) -> dict[str, Any]:
     """The document of a sweep; as in a job's, hyperparameters name their algorithm."""
     document: dict[str, Any] = _sweeps.dump_python(sweep, mode="json")
-    document["base"]["hyperparameters"] = to_json(sweep.base.hyperparameters)
+    document["base"] |= _of_spec(sweep.base)
     return document
 
 
 def to_sweep(document: dict[str, Any]) -> Sweep:
     """The inverse of `of_sweep`."""
-    base = document["base"]
-    return _sweeps.validate_python(
-        {**document, "base": {**base, "hyperparameters": from_json(base["hyperparameters"])}}
-    )
+    return _sweeps.validate_python({**document, "base": _to_spec(document["base"])})
 
 
 def of_model(model: Model) -> dict[str, Any]:
@@ -132,6 +126,23 @@ def to_answer(document: dict[str, Any] | None) -> Resource | None:
     if document is None:
         return None
     return _ANSWERS[document["kind"]](document["document"])
+
+
+def _of_spec(spec: JobSpec) -> dict[str, Any]:
+    """What the document of a spec says of hyperparameters."""
+    candidates = [
+        {"number": one.number, "seed": one.seed, "hyperparameters": to_json(one.hyperparameters)}
+        for one in spec.candidates
+    ]
+    return {"hyperparameters": to_json(spec.hyperparameters), "candidates": candidates}
+
+
+def _to_spec(spec: dict[str, Any]) -> dict[str, Any]:
+    """The document of a spec, with hyperparameters in the place of theirs."""
+    candidates = [
+        {**one, "hyperparameters": from_json(one["hyperparameters"])} for one in spec.get("candidates", ())
+    ]
+    return {**spec, "hyperparameters": from_json(spec["hyperparameters"]), "candidates": candidates}
 
 
 _ANSWERS: dict[str, Callable[[dict[str, Any]], Resource]] = {

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from services.training.domain.candidate import CandidateResult
 from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.comparison import Comparison
 from services.training.domain.dataset import ColumnType
@@ -61,7 +62,7 @@ class Slot:
     gpu: int | None = None
 
 
-Record: TypeAlias = MetricPoint | JobEvent | Checkpoint
+Record: TypeAlias = MetricPoint | JobEvent | Checkpoint | CandidateResult
 
 
 class Outbox(Protocol):
@@ -87,6 +88,9 @@ class Loop(Protocol):
     def checkpoint(self, step: int, snapshot: Snapshot) -> None: ...
 
     def should_stop(self) -> bool: ...
+
+
+Told: TypeAlias = Callable[[CandidateResult], None]
 
 
 class TrainedModel(Protocol):
@@ -119,7 +123,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Learned:
-    """What training yields. stopped: `should_stop` was obeyed, and there is nothing to keep."""
+    """What training yields. stopped: `should_stop` was obeyed, and there is nothing to keep.
+
+    chosen: number of the candidate that the model is of, where there were several.
+    """
 
     stopped: bool
     samples: int
@@ -132,6 +139,7 @@ class Learned:
     validation_metrics: Mapping[str, float] = field(default_factory=dict)
     test_metrics: Mapping[str, float] = field(default_factory=dict)
     test_confusion: tuple[tuple[int, ...], ...] = ()
+    chosen: int | None = None
 
 
 class Learner(Protocol):
@@ -145,10 +153,12 @@ class Learner(Protocol):
         resume: Mapping[str, Any] | None = None,
         workspace: Path | None = None,
         warn: Callable[[str], None] = lambda _text: None,
+        told: Told | None = None,
     ) -> Learned:
         """Goes on from `resume`, what an earlier fit's snapshot held. Files of its own go to `workspace`.
         `warn` is told what is doubtful of the data, a sentence each, before training begins;
-        `Learned.warnings` has it too.
+        `Learned.warnings` has it too. `told` hears what each candidate of the spec came to, those before
+        `resume` included.
 
         Raises UntrainableData when the data do not suit the task, UnfitCheckpoint when `resume` does not
         suit the fit.
