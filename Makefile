@@ -75,6 +75,10 @@ bench-writers: setup ## 32 writers on one SQLite file, beside SQLite's own way t
 bench-ledger: setup ## Claims, entries and rates of AI calls, beside a transaction for each of them
 	@$(PY) bench/ledger.py
 
+.PHONY: bench-sweep
+bench-sweep: setup ## 64 networks as one sweep, beside a job for each of them
+	@$(PY) -m bench.sweep
+
 .PHONY: bench-ingest
 bench-ingest: setup ## Files into Arrow, beside pyarrow's own readers: speed and memory
 	@$(PY) bench/ingest.py
@@ -100,7 +104,7 @@ bench-classical: setup ## logistic, kmeans and linear on one core, beside scikit
 	@$(PY) -m bench.classical
 
 .PHONY: bench
-bench: bench-classical bench-edge bench-upload bench-writers bench-ledger bench-ingest ## Every benchmark, each beside its peer
+bench: bench-classical bench-edge bench-upload bench-writers bench-ledger bench-sweep bench-ingest ## Every benchmark, each beside its peer
 
 ##@ Change
 PROTOS := $(shell find protos/mlapi -name '*.proto')

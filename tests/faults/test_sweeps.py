@@ -12,6 +12,7 @@ from mlapi.training.v1 import sweep_pb2
 
 from tests.e2e.journeys import flowers
 from tests.faults.extent import LONG
+from tests.faults.processes import kill, workers
 from tests.faults.service import Client, services
 
 TIMES = 20 if LONG else 4
@@ -24,7 +25,7 @@ SWEEP: dict[str, Any] = {
 }
 PACKED = {
     **SWEEP,
-    "job": {**SWEEP["job"], "mlp": {**MLP, "max_epochs": 2000}},
+    "job": {**SWEEP["job"], "mlp": {**MLP, "max_epochs": 1000}},
     "budget": {"max_trials": 24},
     "parallel": 12,
     "sampler": "RANDOM",
@@ -62,9 +63,11 @@ def test_a_sweep_that_loses_its_services_ends_with_the_same_leaderboard(
         sweep_id = client.create_sweep("killed", **sweep)
         for _ in range(TIMES):
             time.sleep(chance.uniform(0.1, 1.0))
-            for service in chance.choice([pair, pair[:1], pair[1:]]):
+            for service in chance.choice([pair, pair[:1], pair[1:], []]):
                 service.kill()
                 service.start()
+            for worker in chance.choice([[], workers(tmp_path)]):
+                kill(worker.pid)
         ended = to_the_end(client, sweep_id)
         assert board(ended) == board(wanted)
         assert ended.best_trial == wanted.best_trial
