@@ -224,13 +224,12 @@ def why(error: Exception) -> JobError:
 
 def _model(job: Job, model_id: str, learned: Learned, now: datetime) -> Model:
     spec = job.spec
-    params = next((one.hyperparameters for one in spec.candidates if one.number == learned.chosen), None)
     return Model(
         model_id=model_id,
         display_name=job.display_name,
         job_id=job.job_id,
         source=spec.train,
-        algorithm=(params or spec.hyperparameters).name,
+        algorithm=spec.of(learned.chosen).name,
         task=spec.task,
         target=spec.target,
         target_type=spec.target_type,

@@ -143,6 +143,11 @@ class JobSpec:
     candidates: tuple[Candidate, ...] = ()
     ranked_by: str = ""
 
+    def of(self, number: int | None) -> Hyperparameters:
+        """The hyperparameters of that candidate; the spec's own where there is none."""
+        found = (one.hyperparameters for one in self.candidates if one.number == number)
+        return next(found, self.hyperparameters)
+
     @property
     def sources(self) -> tuple[Source, ...]:
         """Every dataset that the job reads."""

@@ -196,7 +196,7 @@ def job(item: Job, place: Place | None = None) -> job_pb2.Job:
         checkpoints=[_checkpoint(one) for one in item.checkpoints],
         sweep_id=item.sweep_id,
         **_times(item),
-        **algorithm(spec.hyperparameters),
+        **algorithm(spec.of(item.chosen)),
     )
 
 
