@@ -95,28 +95,22 @@ class MlpEstimator:
         last of them has ended. What is reported of an epoch is of the candidate that was best in it.
         """
         shard = _even(Shard.of(communicator, len(train)))
-        task = "classification" if self._classes else "regression"
-        settled = [one.settled(task, shard.total) for one in candidates]
+        settled = self._settled(candidates, shard.total)
         params, count = settled[0], len(settled)
-        if count > 1 and len({alike(one) for one in settled}) + (params.architecture == "tab_m") > 1:
-            raise ComputeError("architecture", "candidates of tab_m or of several shapes train one by one")
-        backend = backend.at(params.precision)
         inputs = Inputs.restore(start) if start else _of_rank_0(communicator, Inputs.fit(train))
         layout = self.layout(inputs)
         members = [member for one in settled for member in ensemble(one, seed)]
-        weights = first_parameters(layout, members, train, inputs) if start is None else start["parameters"]
-        weights = np.array(weights)
+        weights = np.array(start["parameters"] if start else first_parameters(layout, members, train, inputs))
         communicator.broadcast(weights)
-        run = Run(
-            params, layout, inputs, members, train, shard, seed, backend, weights=weights, candidates=count
-        )
+        trained = (params, layout, inputs, members, train, shard, seed, backend.at(params.precision))
+        run = Run(*trained, weights=weights, candidates=count)
         resume = shared_state(communicator, resume)
         if resume is not None:
             run.restore(resume)
         before = run.seen
         judge = None
         if validation is not None:
-            judged = (layout, run.parameters, validation, inputs, backend)
+            judged = (layout, run.parameters, validation, inputs, run.backend)
             judge = Judge(*judged, candidates=count, communicator=communicator)
         try:
             _train(run, judge, loop)
@@ -124,11 +118,18 @@ class MlpEstimator:
             return [Outcome({}, run.seen - before, run.steps, stopped=True)] * count
         common = {**inputs.arrays(), **_range(train, communicator)}
         return [
-            Outcome({"parameters": learned, **common}, run.seen - before, run.steps)
-            if found and np.isfinite(learned).all()
-            else ComputeError("learning_rate", "training diverged; a lower rate may help")
+            Outcome({"parameters": learned, **common}, run.seen - before, run.steps) if found else _diverged()
             for learned, found in _learned(run, count, judge is not None)
         ]
+
+    def _settled(self, candidates: Sequence[Mlp], rows: int) -> list[Mlp]:
+        """Raises ComputeError for those that cannot train side by side."""
+        task = "classification" if self._classes else "regression"
+        settled = [one.settled(task, rows) for one in candidates]
+        shapes = {alike(one) for one in settled}
+        if len(settled) > 1 and (None in shapes or len(shapes) > 1):
+            raise ComputeError("architecture", "candidates of tab_m or of several shapes train one by one")
+        return settled
 
     def at_once(self, train: Samples, memory: int) -> int:
         """How many candidates fit into so many bytes side by side, with all that they need; at least 1."""
@@ -189,11 +190,15 @@ def _train(run: Run, judge: Judge | None, loop: Loop) -> None:
 
 
 def _learned(run: Run, count: int, judged: bool) -> Iterator[tuple[npt.NDArray[np.float32], bool]]:
-    """The weights of each candidate, and whether any of its epochs counts."""
+    """The weights of each candidate, and whether they are any good."""
     parameters = run.backend.to_host(run.best.parameters if judged else run.parameters)
     found = run.best.found if judged else np.ones(count, np.bool_)
     for learned, one in zip(parameters.reshape(count, -1, parameters.shape[1]), found, strict=True):
-        yield learned, bool(one)
+        yield learned, bool(one) and bool(np.isfinite(learned).all())
+
+
+def _diverged() -> ComputeError:
+    return ComputeError("learning_rate", "training diverged; a lower rate may help")
 
 
 def _even(shard: Shard) -> Shard:

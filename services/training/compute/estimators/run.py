@@ -78,8 +78,7 @@ class Run:
         """candidates: equal parts of the networks, which end apart from each other."""
         xp = backend.xp
         self.epoch = self.batch = self.steps = 0
-        self._params, self._epoch_rows = params, len(train)
-        self.backend = backend
+        self._params, self._epoch_rows, self.backend = params, len(train), backend
         self._recipe, self._members = RECIPES[params.architecture], members
         self._candidates = candidates
         self._communicator = shard.communicator
