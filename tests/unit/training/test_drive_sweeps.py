@@ -332,6 +332,24 @@ def test_a_job_that_is_lost_for_good_fails_the_trials_that_had_no_result(
     assert it.to_the_end().state is SweepState.SUCCEEDED
 
 
+def test_a_budget_that_is_used_up_keeps_the_results_that_a_job_had(tmp_path: Path, store: SqlStore) -> None:
+    it = Scene(store, tmp_path, parallel=5, proposals=(), budget=Budget(5, max_seconds=10))
+    it.tick()
+    for job in it.queue():
+        it.start(job)
+    it.say(it.queue()[0])
+    it.clock.advance(11)
+    it.tick()
+    for job in it.queue():
+        it.end(job)
+    it.tick()
+    it.tick()
+    ended = it.now()
+    states = sorted(one.state for one in ended.trials)
+    assert states == [TrialState.CANCELLED] * 4 + [TrialState.SUCCEEDED]
+    assert (ended.state, ended.model_id, it.models()) == (SweepState.SUCCEEDED, "", [])
+
+
 def test_tpe_begins_with_the_defaults_and_a_small_space_is_used_up(tmp_path: Path, store: SqlStore) -> None:
     ended = Scene(store, tmp_path, proposals=(), space=FEW).to_the_end()
     assert [one.values for one in ended.trials] == [{"architecture": "real_mlp"}, {"architecture": "plain"}]
