@@ -144,7 +144,9 @@ def test_a_proposal_may_name_what_is_a_jobs(create: Create, store: SqlStore) -> 
     assert spec.excluded_columns == ("z", "5")  # beside the job's own
     assert [one.names for one in spec.transforms] == [("log(x)",), ("x / y",)]
     trial = Trial(0, made.proposals[0].values, "me", "job-1")
-    shown = MessageToDict(mapping_sweeps.sweep(replace(made, trials=(trial,))))["trials"][0]["values"]
+    shown = MessageToDict(mapping_sweeps.sweep(replace(made, trials=(trial,)), Prices()))["trials"][0][
+        "values"
+    ]
     assert shown == {"l2": 1, **values}
 
 
