@@ -34,7 +34,8 @@ from services.training.domain.search_space import (
     Parameter,
     SearchSpace,
 )
-from services.training.domain.sweep import Measured, Proposal, Rejection, Trial, TrialState
+from services.training.domain.sweep import Proposal, Rejection
+from services.training.domain.trial import Measured, Trial, TrialState
 from tests.contract.postgres import Postgres
 from tests.unit.training.samples import (
     LATER,

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner
-from mlapi_client import Client, InvalidValue
+from mlapi_client import Client, InvalidArgument, InvalidValue
 from mlapi_client.cli import main
 
 from gateway.stack import Stack
@@ -111,10 +111,26 @@ def test_a_sweep_that_was_cancelled_and_resumed_ends_as_if_it_had_not_been(rest:
     assert board(ended) == board(wanted)
 
 
+def test_what_others_were_better_than_is_ended_early(rest: httpx.Client) -> None:
+    job = {**body()["job"], "mlp": {**MLP, "max_epochs": 9}}
+    rates = [0.03, 0.04, 0.05, 1e-5]
+    proposals = [{"values": {"learning_rate": rate}} for rate in rates]
+    ended = to_the_end(rest, create(rest, job=job, proposals=proposals, pruner="ASHA", parallel=3))
+    assert (ended["state"], ended["pruner"]) == ("SUCCEEDED", "ASHA")
+    assert [one["state"] for one in ended["trials"]] == [*["SUCCEEDED"] * 3, "PRUNED"]
+    pruned = ended["trials"][-1]
+    assert (pruned["number"], list(pruned["validation_metrics"])) == (3, ["validation_loss"])
+    assert "After 1/9 of its epochs" in pruned["error"]["message"]
+    history = rest.get(f"/v1/jobs/{pruned['job_id']}/metrics").json()["points"]
+    assert [one["values"]["epoch"] for one in history] == [1]
+
+
 def test_what_cannot_be_searched_is_refused_by_name(rest: httpx.Client) -> None:
     space = [{"name": "dropuot", "float": {"low": 0, "high": 1}}]
     assert list(violations(rest.post("/v1/sweeps", json=body(space=space)))) == ["space[0].name"]
-    assert list(violations(rest.post("/v1/sweeps", json=body(pruner="ASHA")))) == ["pruner"]
+    linear = {"dataset_id": "searched", "target": "kind", "logistic": {}}
+    refused = rest.post("/v1/sweeps", json=body(job=linear, space=[], pruner="ASHA"))
+    assert list(violations(refused)) == ["pruner"]
     assert list(violations(rest.post("/v1/sweeps", json={"budget": {"max_trials": 1}}))) == ["job.dataset_id"]
     job = {"dataset_id": "searched", "target": "kind", "mlq": {}}
     assert list(violations(rest.post("/v1/sweeps", json=body(job=job)))) == ["job.mlq"]
@@ -127,6 +143,8 @@ def test_the_client_and_the_command_search_as_rest_does(stack: Stack) -> None:
     with Client(stack.address) as client:
         with pytest.raises(InvalidValue):
             client.sweeps.create("searched", "kind", max_trials=1, space=[{"nmae": "l2"}])
+        with pytest.raises(InvalidArgument):
+            client.sweeps.create("searched", "kind", max_trials=1, algorithm="logistic", pruner="asha")
         asked = client.sweeps.create("searched", "kind", max_trials=3, algorithm="logistic", space=space)
         ended = client.sweeps.wait(asked.sweep_id, PATIENCE)
         assert (len(ended.trials), bool(ended.model_id)) == (3, True)

@@ -38,6 +38,7 @@ class Sweeps:
         seed: int = 0,
         space: Sequence[Mapping[str, Any]] = (),
         sampler: str = "tpe",
+        pruner: str | None = None,
         metric: str = "",
         parallel: int = 0,
         max_seconds: float = 0.0,
@@ -54,7 +55,8 @@ class Sweeps:
 
         algorithm, hyperparameters: what is not searched. space: parameters as REST takes them, for example
         `{"name": "learning_rate", "float": {"low": 1e-3, "high": 0.1, "log": True}}`; what is usual for the
-        algorithm when empty. sampler: "tpe" or "random". proposals: `{"values": {name: value}}`, tried first.
+        algorithm when empty. sampler: "tpe" or "random". pruner: "asha" ends trials early that earlier ones
+        were better than. proposals: `{"values": {name: value}}`, tried first.
         parallel: trials at once; as many as there are slots when 0. max_seconds, max_cost_usd: none when 0.
         keep_models: of every trial, not only the best; they are the caller's to delete.
         request_id: makes the call safe to repeat over clients too; generated when absent.
@@ -71,6 +73,7 @@ class Sweeps:
             job=job,
             space=[from_document(f"space[{n}]", one, sweep_pb2.Parameter()) for n, one in enumerate(space)],
             sampler=_number(sweep_pb2.Sampler, "sampler", sampler),
+            pruner=_number(sweep_pb2.Pruner, "pruner", pruner),
             budget=budget,
             metric=metric,
             parallel=parallel,

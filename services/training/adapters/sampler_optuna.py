@@ -8,7 +8,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from services.training.domain.search_space import Choice, FloatRange, IntRange, Parameter, SearchSpace
-from services.training.domain.sweep import Measured, SamplerKind, Sweep
+from services.training.domain.sweep import SamplerKind, Sweep
+from services.training.domain.trial import Measured
 from services.training.domain.values import Value
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from services.training.application.ports import Artifacts, Outbox, Snapshot
 from services.training.domain.checkpoint import Checkpoint, worth_keeping
 from services.training.domain.history import MetricPoint
 from services.training.domain.job import Job
+from services.training.domain.pruning import Climb
 
 log = logging.getLogger("attempt")
 
@@ -37,12 +38,21 @@ class Signs:
 class AttemptLoop:
     """See `Loop`.
 
-    every: seconds between checkpoints.
+    every: seconds between checkpoints. climb: has taken what earlier attempts reported; training ends with
+    its verdict.
     Points of a step that an earlier attempt reported are left out: each step is in the history once.
     """
 
     def __init__(
-        self, job: Job, signs: Signs, outbox: Outbox, *, artifacts: Artifacts, clock: Clock, every: float
+        self,
+        job: Job,
+        signs: Signs,
+        outbox: Outbox,
+        *,
+        artifacts: Artifacts,
+        clock: Clock,
+        every: float,
+        climb: Climb,
     ) -> None:
         self._job = job
         self._signs = signs
@@ -50,6 +60,7 @@ class AttemptLoop:
         self._artifacts = artifacts
         self._clock = clock
         self._every = every
+        self._climb = climb
         self._taken = job.checkpoints
         self._next = time.monotonic() + every
         self._progress = job.progress
@@ -60,6 +71,7 @@ class AttemptLoop:
         self._signs.work += 1
         self._progress = progress
         numbers = finite(metrics)
+        self._climb.take(step, progress, numbers)
         self._score = numbers.get("validation_loss", numbers.get("train_loss", self._score))
         if step > self._job.step or (step == self._job.step and not numbers):
             self._outbox.append(MetricPoint(self._job.attempt, step, progress, numbers, self._clock()))
@@ -73,9 +85,9 @@ class AttemptLoop:
             self._next = time.monotonic() + self._every
 
     def should_stop(self) -> bool:
-        """Whether the job is to stop, or is no longer this attempt's."""
+        """Whether the job is to stop, was pruned, or is no longer this attempt's."""
         self._signs.work += 1
-        return self._signs.stop.is_set()
+        return self._signs.stop.is_set() or bool(self._climb.verdict)
 
     def _save(self, step: int, snapshot: Snapshot) -> None:
         name = f"{self._job.attempt}-{step}"

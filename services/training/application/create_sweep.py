@@ -24,6 +24,7 @@ from services.training.application.trial_values import trial_problems
 from services.training.domain.dataset import Content
 from services.training.domain.job import Device, JobSpec
 from services.training.domain.job_values import searched_values, typed_values
+from services.training.domain.pruning import PRUNABLE, PrunerKind
 from services.training.domain.ranking import METRICS
 from services.training.domain.search_space import SearchSpace
 from services.training.domain.space_problems import space_problems
@@ -31,13 +32,13 @@ from services.training.domain.sweep import (
     MOST_PARALLEL,
     MOST_TRIALS,
     Budget,
-    Measured,
     Prices,
     Proposal,
     Rejection,
     SamplerKind,
     Sweep,
 )
+from services.training.domain.trial import Measured
 from services.training.domain.usual_space import usual_space
 from services.training.domain.values import Unfit
 
@@ -60,6 +61,7 @@ class SweepRequest:
     warm_start_sweep_ids: tuple[str, ...] = ()
     display_name: str = ""
     keep_models: bool = False
+    pruner: PrunerKind = PrunerKind.NONE
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class CreateSweep:
         if space.several and base.warm_start_model_id:
             problem = "has to be empty where algorithms are searched: a model is of one"
             raise invalid_fields({"job.warm_start_model_id": problem})
+        _check_pruned(request.pruner, space, base)
         proposals, rejections = _sorted_out(request, space, base, content_of(tx, base.train))
         now = self.clock()
         return Sweep(
@@ -131,6 +134,7 @@ class CreateSweep:
             warm_start_sweep_ids=request.warm_start_sweep_ids,
             learned=_learned(tx, request.warm_start_sweep_ids, base, metric, space),
             keep_models=request.keep_models,
+            pruner=request.pruner,
         )
 
 
@@ -174,6 +178,13 @@ def _check_judged(base: JobSpec) -> None:
     if base.validation is None and base.validation_fraction == 0:
         problem = "has to be above 0: trials are ranked on validation rows"
         raise invalid_fields({"job.split.validation_fraction": problem})
+
+
+def _check_pruned(pruner: PrunerKind, space: SearchSpace, base: JobSpec) -> None:
+    algorithms = space.algorithms or {base.hyperparameters.name}
+    if pruner is PrunerKind.ASHA and not algorithms & PRUNABLE:
+        names = ", ".join(sorted(map(str, algorithms)))
+        raise invalid_fields({"pruner": f"{names} reports no validation loss that trials could be ended by"})
 
 
 def _sorted_out(

@@ -14,10 +14,11 @@ from services.training.application.datasets import drop_unused_content, in_use, 
 from services.training.application.jobs import ask_to_stop
 from services.training.application.ports import Artifacts, Sampler, Store, Transaction
 from services.training.application.registry import keep_model
-from services.training.application.trials import add_job, packed
+from services.training.application.trials import add_job, packed, rungs
 from services.training.domain.collecting import collected
 from services.training.domain.job import Device, Job, JobError, Usage
-from services.training.domain.sweep import Prices, Sweep, SweepState, Trial, TrialState
+from services.training.domain.sweep import Prices, Sweep, SweepState
+from services.training.domain.trial import Trial, TrialState
 from services.training.domain.values import Unfit, Value
 
 log = logging.getLogger("sweeps")
@@ -128,7 +129,8 @@ class SweepDriver:
             sweep = tx.sweeps.lock(sweep_id)
             if sweep is None or sweep.state.ended:
                 return
-            sweep, dropped = collected(sweep, _jobs(tx, sweep), self._clock()).dropping()
+            jobs = _jobs(tx, sweep)
+            sweep, dropped = collected(sweep, jobs, self._clock(), rungs(tx, sweep, jobs)).dropping()
             tx.sweeps.update(sweep)
             dropped = tuple(one for one in dropped if _drop(tx, one))
         # The rows go first: a crash then leaves nameless weights, which are swept.
@@ -207,7 +209,7 @@ class SweepDriver:
             sampled = self._sampler(sweep, count - len(chosen), tried)
             chosen += [(values, str(sweep.sampler)) for values in sampled]
         return [
-            Trial(number, values, source, sweep.job_id(number))
+            Trial(number, values, source, sweep.job_id(number), prune_above=sweep.prune_above(values))
             for number, (values, source) in enumerate(chosen, first)
         ]
 

@@ -34,10 +34,12 @@ from services.training.application.ports import (
 from services.training.domain.candidate import CandidateResult
 from services.training.domain.job import Job, JobError, JobState, Usage
 from services.training.domain.model import Model
+from services.training.domain.pruning import PRUNED, Climb
 
 Result = TypeVar("Result")
 log = logging.getLogger("attempt")
 RETRY_SECONDS = 1.0
+MOST_POINTS = 1_000_000
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -95,13 +97,17 @@ class RunAttempt:
 
     def _train(self, job: Job, outbox: Outbox, signs: Signs) -> Callable[[], None]:
         """Trains, and answers what is to be done when everything that was reported is stored."""
+        climb = insist(lambda: self._climb(job))
+        every = self.pace.checkpoint
         loop = AttemptLoop(
-            job, signs, outbox, artifacts=self.artifacts, clock=self.clock, every=self.pace.checkpoint
+            job, signs, outbox, artifacts=self.artifacts, clock=self.clock, every=every, climb=climb
         )
         try:
             resume = self._last_state(job, outbox)
             workspace = self.artifacts.workspace(job.job_id, job.attempt)
             learned = self._fit(job, loop, outbox, resume, workspace)
+            if learned.stopped and climb.verdict:
+                return lambda: self._prune(job, climb.verdict, learned)
             if learned.stopped:
                 return lambda: self._leave(job, learned)
             model_id = new_id("model")
@@ -111,6 +117,16 @@ class RunAttempt:
             reason = why(error)
             return lambda: self._fail(job, reason)
         return lambda: self._succeed(job, model_id, learned)
+
+    def _climb(self, job: Job) -> Climb:
+        """As far as earlier attempts came."""
+        climb = Climb(job.spec.prune_above)
+        if job.spec.prune_above:
+            with self.store.read() as tx:
+                points = tx.jobs.points(job.job_id, 0, MOST_POINTS)
+            for point in points:
+                climb.take(point.step, point.progress, point.values)
+        return climb
 
     def _fit(
         self, job: Job, loop: Loop, outbox: Outbox, resume: Mapping[str, Any] | None, workspace: Path
@@ -170,6 +186,11 @@ class RunAttempt:
     def _fail(self, job: Job, error: JobError) -> None:
         self._end(job, JobState.FAILED, None, None, error=error)
         self.artifacts.clear_workspaces(job.job_id, job.attempt)
+
+    def _prune(self, job: Job, verdict: str, learned: Learned) -> None:
+        """Nothing of it is kept: whoever went on from there would come to the same end."""
+        self._end(job, JobState.FAILED, learned, None, error=JobError("ABORTED", PRUNED, verdict))
+        self.artifacts.clear_job(job.job_id)
 
     def _leave(self, job: Job, learned: Learned) -> None:
         with self.store.write() as tx:

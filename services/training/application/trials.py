@@ -1,8 +1,8 @@
-"""The jobs of trials."""
+"""The jobs of trials, from their beginning to what is read from them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,8 +11,12 @@ from services.training.application import events
 from services.training.application.ports import Transaction
 from services.training.domain.candidate import Candidate
 from services.training.domain.hyperparameters import Linear
-from services.training.domain.job import Job, JobSpec
-from services.training.domain.sweep import Sweep, Trial
+from services.training.domain.job import Job, JobSpec, JobState
+from services.training.domain.pruning import PrunerKind, Rungs, rungs_of
+from services.training.domain.sweep import Sweep
+from services.training.domain.trial import Trial, pruned
+
+MOST_POINTS = 1_000_000
 
 
 def packed(sweep: Sweep, trials: Sequence[Trial], slots: int) -> list[list[Trial]]:
@@ -24,7 +28,12 @@ def packed(sweep: Sweep, trials: Sequence[Trial], slots: int) -> list[list[Trial
 
     Raises Unfit for values that together are no hyperparameters.
     """
-    if len(trials) <= slots or sweep.base.warm_start_model_id or sweep.keep_models:
+    if (
+        len(trials) <= slots
+        or sweep.base.warm_start_model_id
+        or sweep.keep_models
+        or sweep.pruner is not PrunerKind.NONE
+    ):
         return [[one] for one in trials]
     alike: dict[Any, list[Trial]] = {}
     for trial in trials:
@@ -75,10 +84,18 @@ def _together(sweep: Sweep, trials: Sequence[Trial]) -> list[Trial]:
 def _spec(sweep: Sweep, trials: Sequence[Trial]) -> JobSpec:
     specs = [sweep.spec_of(one.values) for one in trials]
     if len(specs) == 1:
-        return specs[0]
+        return replace(specs[0], prune_above=trials[0].prune_above)
     candidates = tuple(
         Candidate(trial.number, spec.hyperparameters, spec.seed)
         for trial, spec in zip(trials, specs, strict=True)
     )
     limit = specs[0].time_limit * len(specs)
     return replace(specs[0], candidates=candidates, ranked_by=sweep.metric, time_limit=limit)
+
+
+def rungs(tx: Transaction, sweep: Sweep, jobs: Mapping[str, Job | None]) -> dict[str, Rungs]:
+    """See `Sweep.collected`; empty for a sweep that prunes none."""
+    if sweep.pruner is PrunerKind.NONE:
+        return {}
+    ended = [job for job in jobs.values() if job and (job.state is JobState.SUCCEEDED or pruned(job))]
+    return {job.job_id: rungs_of(tx.jobs.points(job.job_id, 0, MOST_POINTS)) for job in ended}

@@ -9,29 +9,41 @@ from datetime import datetime
 
 from services.training.domain.candidate import CandidateResult
 from services.training.domain.job import Job, JobError, JobState, Usage
-from services.training.domain.sweep import Sweep, SweepState, Trial, TrialState
+from services.training.domain.pruning import Rungs
+from services.training.domain.sweep import Sweep, SweepState
+from services.training.domain.trial import Trial, TrialState, pruned
 
 _DELETED = JobError("NOT_FOUND", "JOB_NOT_FOUND", "The trial's job was deleted before it had ended.")
+_NO_RUNGS: Mapping[str, Rungs] = {}
 _UNKNOWN = JobError("INTERNAL", "TRAINING_FAILED", "What the trial came to was lost.")
 
 
-def collected(sweep: Sweep, jobs: Mapping[str, Job | None], now: datetime) -> Sweep:
-    """With what became of the trials of those jobs that have ended. None: the job was deleted."""
+def collected(
+    sweep: Sweep,
+    jobs: Mapping[str, Job | None],
+    now: datetime,
+    rungs: Mapping[str, Rungs] = _NO_RUNGS,
+) -> Sweep:
+    """With what became of the trials of those jobs that have ended. None: the job was deleted.
+
+    rungs: job → see `Trial.rungs`.
+    """
     trials = tuple(
-        _collected(sweep, one, jobs[one.job_id]) if one.job_id in jobs else one for one in sweep.trials
+        _collected(sweep, one, jobs[one.job_id], rungs.get(one.job_id, ())) if one.job_id in jobs else one
+        for one in sweep.trials
     )
     return replace(sweep, trials=trials, update_time=now)
 
 
-def _collected(sweep: Sweep, trial: Trial, job: Job | None) -> Trial:
+def _collected(sweep: Sweep, trial: Trial, job: Job | None, rungs: Rungs) -> Trial:
     if trial.state is TrialState.RUNNING:
-        return _ended(sweep, trial, job)
+        return _ended(sweep, trial, job, rungs)
     # It had its result before the job was resumed, and perhaps is the one that the job's model is of.
     mine = job is not None and job.state.ended and job.chosen == trial.number
     return replace(trial, model_id=job.model_id) if job and mine else trial
 
 
-def _ended(sweep: Sweep, trial: Trial, job: Job | None) -> Trial:
+def _ended(sweep: Sweep, trial: Trial, job: Job | None, rungs: Rungs) -> Trial:
     if job is None:
         return replace(trial, state=TrialState.FAILED, error=_DELETED)
     if not job.state.ended:
@@ -39,9 +51,11 @@ def _ended(sweep: Sweep, trial: Trial, job: Job | None) -> Trial:
     if job.spec.candidates:
         return _ended_beside_others(sweep, trial, job)
     after = replace(trial, usage=job.usage)
+    if pruned(job):
+        return after.pruned(job.error, rungs)
     if job.state is not JobState.SUCCEEDED:
         return replace(after, state=TrialState(job.state), error=job.error)
-    return _succeeded(sweep, after, job, job.model_id)
+    return _succeeded(sweep, replace(after, rungs=rungs), job, job.model_id)
 
 
 def _ended_beside_others(sweep: Sweep, trial: Trial, job: Job) -> Trial:

@@ -12,6 +12,7 @@ from services.training.domain.candidate import Candidate, CandidateResult
 from services.training.domain.checkpoint import Checkpoint, worth_keeping
 from services.training.domain.dataset import DEFAULT_TENANT, ColumnType
 from services.training.domain.hyperparameters import Hyperparameters
+from services.training.domain.pruning import PruneAbove
 from services.training.domain.transforms import FeatureTransform
 from services.training.domain.weighting import EVEN, Weighting
 
@@ -120,6 +121,7 @@ class JobSpec:
     excluded_columns, transforms: columns that are no features, and those that are made of others.
     candidates: what is trained in place of `hyperparameters` and `seed`, which are those of the first; the
     model is of the one that is best by `ranked_by`, a metric of the validation rows. Empty: one is trained.
+    prune_above: where it ends early, as a trial that others were better than.
     """
 
     train: Source
@@ -142,6 +144,7 @@ class JobSpec:
     transforms: tuple[FeatureTransform, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     ranked_by: str = ""
+    prune_above: PruneAbove = ()
 
     def of(self, number: int | None) -> Hyperparameters:
         """The hyperparameters of that candidate; the spec's own where there is none."""

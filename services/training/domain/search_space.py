@@ -90,6 +90,12 @@ class SearchSpace:
         """Whether the algorithm itself is searched."""
         return any(one.name == ALGORITHM for one in self.parameters)
 
+    @property
+    def algorithms(self) -> frozenset[Value]:
+        """The algorithms that are searched; empty where there is only the base's."""
+        ranges = [one.range for one in self.parameters if one.name == ALGORITHM]
+        return frozenset(value for one in ranges if isinstance(one, Choice) for value in one.values)
+
     def in_force(self, parameter: Parameter, chosen: Mapping[str, Value]) -> bool:
         """Whether it is searched beside what was chosen for those before it."""
         other = parameter.name.partition(".")[0] != chosen.get(ALGORITHM)

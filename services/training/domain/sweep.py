@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import reduce
@@ -14,7 +14,9 @@ from services.training.domain import ranking
 from services.training.domain.dataset import DEFAULT_TENANT
 from services.training.domain.job import IllegalMove, JobError, JobSpec, Usage
 from services.training.domain.job_values import searched_values, with_values
-from services.training.domain.search_space import SearchSpace
+from services.training.domain.pruning import PruneAbove, PrunerKind, thresholds
+from services.training.domain.search_space import ALGORITHM, SearchSpace
+from services.training.domain.trial import Measured, Trial, TrialState
 from services.training.domain.values import Unfit, Value
 
 MOST_TRIALS = 1000
@@ -49,15 +51,6 @@ TRANSITIONS: Mapping[SweepState, frozenset[SweepState]] = {
     SweepState.FAILED: frozenset(),
     SweepState.CANCELLED: frozenset({SweepState.RUNNING}),
 }
-
-
-class TrialState(StrEnum):
-    """Where a trial stands."""
-
-    RUNNING = "RUNNING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
 
 
 class SamplerKind(StrEnum):
@@ -111,33 +104,6 @@ class Rejection:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a sampler learns from: values of the space's parameters, and a loss, lower is better."""
-
-    values: Mapping[str, Value]
-    loss: float
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One set of values, and what it came to. model_id: empty once the model was dropped for a better one.
-
-    job_id: of the job that trains it, perhaps with others of its round.
-    """
-
-    number: int
-    values: Mapping[str, Value]
-    source: str
-    job_id: str
-    state: TrialState = TrialState.RUNNING
-    validation_metrics: Mapping[str, float] = field(default_factory=dict)
-    test_metrics: Mapping[str, float] = field(default_factory=dict)
-    model_id: str = ""
-    usage: Usage = field(default_factory=Usage)
-    error: JobError | None = None
-
-
-@dataclass(frozen=True)
 class Sweep:
     """A sweep.
 
@@ -173,6 +139,7 @@ class Sweep:
     error: JobError | None = None
     end_time: datetime | None = None
     keep_models: bool = False
+    pruner: PrunerKind = PrunerKind.NONE
 
     # What it has come to
 
@@ -228,7 +195,11 @@ class Sweep:
         return self.budget.max_trials - len(self.trials)
 
     def measured(self) -> list[Measured]:
-        """What there is to learn from; a trial without a result counts as the worst that there is."""
+        """What there is to learn from; a trial without a result counts as the worst that there is.
+
+        One that was pruned too: its loss is of another moment of training, and seldom in the metric's units.
+        TPE asks no more than whether a trial is among the few best, which it is not.
+        """
         ended = [one for one in self.trials if one.state is not TrialState.RUNNING]
         finite = [loss for one in ended if math.isfinite(loss := self.loss(one))]
         finite += [one.loss for one in self.learned]
@@ -254,6 +225,16 @@ class Sweep:
         """What is trained for these values; raises Unfit."""
         params = self.space.applied(self.base.hyperparameters, values)
         return _settled(replace(with_values(self.base, values), hyperparameters=params), self.rows)
+
+    def prune_above(self, values: Mapping[str, Value]) -> PruneAbove:
+        """Where a trial of these values is to end early, if begun now; losses of one algorithm compare."""
+        if self.pruner is PrunerKind.NONE:
+            return ()
+        alike = [one for one in self.trials if self._algorithm(one.values) == self._algorithm(values)]
+        return thresholds([one.rungs for one in alike])
+
+    def _algorithm(self, values: Mapping[str, Value]) -> Value:
+        return values.get(ALGORITHM, self.base.hyperparameters.name)
 
     def job_id(self, number: int) -> str:
         """The id of a trial's job. It follows from the number, so that a trial never has two jobs."""

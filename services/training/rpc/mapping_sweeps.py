@@ -13,9 +13,11 @@ from services.training.application.create_sweep import SweepRequest, within
 from services.training.domain import search_space as domain
 from services.training.domain.job import Job, Usage
 from services.training.domain.job_values import EXCLUDED_COLUMNS, TRANSFORMS
+from services.training.domain.pruning import PrunerKind
 from services.training.domain.search_space import SearchSpace
-from services.training.domain.sweep import Budget, Prices, Proposal, SamplerKind, Sweep, Trial
+from services.training.domain.sweep import Budget, Prices, Proposal, SamplerKind, Sweep
 from services.training.domain.transforms import FeatureTransform
+from services.training.domain.trial import Trial
 from services.training.domain.values import ColumnNames
 from services.training.domain.values import Value as Plain
 from services.training.rpc import mapping_jobs
@@ -23,6 +25,8 @@ from services.training.rpc.mapping import timestamp
 
 _SAMPLERS = {sweep_pb2.RANDOM: SamplerKind.RANDOM, sweep_pb2.TPE: SamplerKind.TPE}
 _SAMPLER_NUMBERS = {kind: number for number, kind in _SAMPLERS.items()}
+_PRUNERS = {sweep_pb2.PRUNER_UNSPECIFIED: PrunerKind.NONE, sweep_pb2.ASHA: PrunerKind.ASHA}
+_PRUNER_NUMBERS = {kind: number for number, kind in _PRUNERS.items()}
 
 
 def sweep_request(message: sweep_service_pb2.CreateSweepRequest, tenant: str) -> SweepRequest:
@@ -43,6 +47,7 @@ def sweep_request(message: sweep_service_pb2.CreateSweepRequest, tenant: str) ->
         warm_start_sweep_ids=tuple(message.warm_start_sweep_ids),
         display_name=message.display_name,
         keep_models=message.keep_models,
+        pruner=_PRUNERS.get(message.pruner, PrunerKind.NONE),
     )
 
 
@@ -56,8 +61,8 @@ def _check(message: sweep_service_pb2.CreateSweepRequest) -> None:
         problems["job.http_body"] = "has to be empty"
     if message.sampler and message.sampler not in _SAMPLERS:
         problems["sampler"] = f"{message.sampler} is no sampler"
-    if message.pruner:
-        problems["pruner"] = "trials are not ended early yet; leave it out"
+    if message.pruner and message.pruner not in _PRUNERS:
+        problems["pruner"] = f"{message.pruner} is no pruner"
     if problems:
         raise invalid_fields(problems)
 
@@ -149,6 +154,7 @@ def sweep(item: Sweep, prices: Prices, *, trials: bool = True) -> sweep_pb2.Swee
         base=_base(item),
         space=[_sent_parameter(one) for one in item.space.parameters],
         sampler=_SAMPLER_NUMBERS[item.sampler],
+        pruner=_PRUNER_NUMBERS[item.pruner],
         budget=sweep_pb2.SweepBudget(**vars(item.budget)),
         metric=item.metric,
         parallel=item.parallel,

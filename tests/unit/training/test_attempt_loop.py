@@ -18,6 +18,7 @@ from services.training.application.ports import Record
 from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.history import JobEvent, Level, MetricPoint
 from services.training.domain.job import Job
+from services.training.domain.pruning import Climb
 from tests.unit.training.samples import LATER, NOW, checkpoint, job
 
 NEVER = 1e9
@@ -32,7 +33,13 @@ class Stage:
         self.signs = Signs(Event(), self.job.checkpoints)
         self.outbox: DiskOutbox = disk_outboxes(artifacts)("job-1", self.job.attempt)  # type: ignore[assignment]
         self.loop = AttemptLoop(
-            self.job, self.signs, self.outbox, artifacts=artifacts, clock=lambda: LATER, every=every
+            self.job,
+            self.signs,
+            self.outbox,
+            artifacts=artifacts,
+            clock=lambda: LATER,
+            every=every,
+            climb=Climb(),
         )
 
     def said(self) -> list[Record]:

@@ -23,7 +23,7 @@ from services.training.domain.dataset import Dataset, Reading
 from services.training.domain.hyperparameters import KMeans, Linear, Logistic
 from services.training.domain.job import Job, Source, Task
 from services.training.domain.registry import RegisteredModel
-from services.training.domain.sweep import Trial
+from services.training.domain.trial import Trial
 from services.training.domain.weighting import Weighting
 from tests.unit.training.samples import NOW, model, spec, sweep
 

@@ -15,7 +15,8 @@ from services.training.adapters.store_sql import SqlStore
 from services.training.application.create_sweep import CreateSweep
 from services.training.domain.dataset import ColumnType
 from services.training.domain.job import Device
-from services.training.domain.sweep import Prices, Sweep, SweepState, Trial, TrialState
+from services.training.domain.sweep import Prices, Sweep, SweepState
+from services.training.domain.trial import Trial, TrialState
 from services.training.domain.usual_space import usual_space
 from services.training.rpc import mapping_sweeps
 from tests.unit.training.samples import NOW, column, content, dataset
@@ -99,7 +100,8 @@ SPACE = [{"name": "l2", "float": {"low": 0.01, "high": 10, "log": True}}]
         ({"budget": {"max_trials": 1, "max_cost_usd": 1}}, "budget.max_cost_usd"),  # nothing has a price here
         ({"parallel": 65}, "parallel"),
         ({"metric": "rmse"}, "metric"),
-        ({"pruner": "ASHA"}, "pruner"),
+        ({"pruner": "ASHA"}, "pruner"),  # logistic
+        ({"pruner": 7}, "pruner"),
         ({"space": [{"name": "l2"}]}, "space[0]"),
         ({"space": [*SPACE, *SPACE]}, "space[1].name"),
         ({"space": [{"name": "l2", "choice": {"values": [1, True]}}]}, "space[0].choice.values[1]"),
@@ -113,6 +115,14 @@ def test_what_is_wrong_is_named(create: Create, changes: dict[str, Any], field: 
     with pytest.raises(InvalidArgument) as refused:
         create(**changes)
     assert [one.field for one in refused.value.violations] == [field]
+
+
+def test_a_pruner_is_taken_where_an_algorithm_can_be_pruned(create: Create) -> None:
+    job = {"dataset_id": "table", "target": "kind"}
+    names = {"name": "algorithm", "choice": {"values": ["logistic", "mlp"]}}
+    for asked in (create(job={**job, "mlp": {}}, pruner="ASHA"), create(space=[names], pruner="ASHA")):
+        assert mapping_sweeps.sweep(asked).pruner == sweep_pb2.ASHA
+    assert mapping_sweeps.sweep(create()).pruner == sweep_pb2.PRUNER_UNSPECIFIED
 
 
 def test_invalid_proposals_may_be_left_out(create: Create) -> None:

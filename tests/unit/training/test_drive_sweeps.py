@@ -29,20 +29,14 @@ from services.training.application.ports import Page, Transaction
 from services.training.application.sweeps import Sweeps
 from services.training.application.trials import packed
 from services.training.domain.candidate import Candidate, CandidateResult
+from services.training.domain.history import MetricPoint
 from services.training.domain.hyperparameters import BoostedTrees
 from services.training.domain.job import Device, Job, JobError, JobState, Source, Usage
+from services.training.domain.pruning import Climb, PrunerKind
 from services.training.domain.registry import RegisteredModel
 from services.training.domain.search_space import Choice, Parameter, SearchSpace
-from services.training.domain.sweep import (
-    Budget,
-    Prices,
-    Proposal,
-    SamplerKind,
-    Sweep,
-    SweepState,
-    Trial,
-    TrialState,
-)
+from services.training.domain.sweep import Budget, Prices, Proposal, SamplerKind, Sweep, SweepState
+from services.training.domain.trial import Trial, TrialState
 from services.training.domain.usual_space import usual_space
 from services.training.rpc import mapping_sweeps
 from tests.unit.training.samples import SPACE, content, dataset, model, spec, sqlite_store, sweep
@@ -99,11 +93,14 @@ class Scene:
         with self.store.write() as tx:
             if job.state is JobState.QUEUED:
                 job = job.started(self.clock(), self.clock())
-            usage = Usage(1.0, cpu_seconds)
+            usage, climb = Usage(1.0, cpu_seconds), self._trained(tx, job)
             if job.spec.candidates and job.state is JobState.RUNNING:
                 tx.jobs.update(self._told(tx, job, usage))
             elif job.state is JobState.CANCELLING:
                 tx.jobs.update(job.moved(JobState.CANCELLED, self.clock(), usage=usage))
+            elif climb.verdict:
+                error = JobError("ABORTED", "TRIAL_PRUNED", climb.verdict)
+                tx.jobs.update(job.moved(JobState.FAILED, self.clock(), usage=usage, error=error))
             elif number % 3 == 2:
                 tx.jobs.update(job.moved(JobState.FAILED, self.clock(), usage=usage, error=LOST))
             else:
@@ -130,6 +127,18 @@ class Scene:
         tx.models.add(replace(model(model_id), job_id=job.job_id))
         changes = {"model_id": model_id, "chosen": best.number, "usage": usage}
         return job.moved(JobState.SUCCEEDED, self.clock(), **changes)
+
+    def _trained(self, tx: Transaction, job: Job) -> Climb:
+        """What it reported of six epochs until it was pruned; nothing if it was cancelled before."""
+        climb = Climb(job.spec.prune_above)
+        for epoch in range(1, 7):
+            if job.state is not JobState.CANCELLING and not climb.verdict:
+                values = {"validation_loss": loss(job.spec.hyperparameters) + 1 / epoch}
+                tx.jobs.record(
+                    job.job_id, [MetricPoint(1, epoch, epoch / 6, values, self.clock(), seq=epoch)]
+                )
+                climb.take(epoch, epoch / 6, values)
+        return climb
 
     def to_the_end(self) -> Sweep:
         """Without any disturbance from here on."""
@@ -166,15 +175,15 @@ def shown(it: Sweep) -> list[tuple[int, TrialState, Mapping[str, Any], Mapping[s
     return [(one.number, one.state, one.values, one.validation_metrics) for one in it.leaderboard]
 
 
-UNDISTURBED: dict[tuple[SamplerKind, int], Any] = {}
+UNDISTURBED: dict[Any, Any] = {}
 
 
-def undisturbed(sampler: SamplerKind, parallel: int) -> Any:
-    key = sampler, parallel
-    if key not in UNDISTURBED:
-        with scene(sampler=sampler, parallel=parallel) as it:
-            UNDISTURBED[key] = shown(it.to_the_end())
-    return UNDISTURBED[key]
+def undisturbed(**changes: Any) -> Any:
+    kinds = tuple(changes.values())
+    if kinds not in UNDISTURBED:
+        with scene(**changes) as it:
+            UNDISTURBED[kinds] = shown(it.to_the_end())
+    return UNDISTURBED[kinds]
 
 
 MOVES = st.sampled_from(
@@ -182,14 +191,19 @@ MOVES = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.sampled_from(SamplerKind), st.sampled_from([2, 4]), st.lists(MOVES, max_size=40))
-def test_any_order_leads_to_the_same_leaderboard(
-    sampler: SamplerKind, parallel: int, moves: list[str]
-) -> None:
-    """With a job for each trial, and with two jobs for the four of a round."""
-    wanted = undisturbed(sampler, parallel)
-    with scene(sampler=sampler, parallel=parallel) as it:
+KINDS = [
+    {"sampler": SamplerKind.RANDOM},
+    {"sampler": SamplerKind.TPE},
+    {"sampler": SamplerKind.TPE, "parallel": 4},  # two jobs for the four of a round
+    {"sampler": SamplerKind.TPE, "pruner": PrunerKind.ASHA, "budget": Budget(9)},
+]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(KINDS), st.lists(MOVES, max_size=40))
+def test_any_order_leads_to_the_same_leaderboard(kind: dict[str, Any], moves: list[str]) -> None:
+    wanted = undisturbed(**kind)
+    with scene(**kind) as it:
         for move in moves:
             make(it, move)
             check(it)
@@ -348,6 +362,24 @@ def test_a_budget_that_is_used_up_keeps_the_results_that_a_job_had(tmp_path: Pat
     states = sorted(one.state for one in ended.trials)
     assert states == [TrialState.CANCELLED] * 4 + [TrialState.SUCCEEDED]
     assert (ended.state, ended.model_id, it.models()) == (SweepState.SUCCEEDED, "", [])
+
+
+def test_trials_that_earlier_ones_were_better_than_are_pruned(tmp_path: Path, store: SqlStore) -> None:
+    it = Scene(store, tmp_path, pruner=PrunerKind.ASHA, budget=Budget(9), sampler=SamplerKind.RANDOM)
+    ended = it.to_the_end()
+    assert {one.prune_above for one in ended.trials[:4]} == {()}  # of two rounds one was lost
+    least = sorted(one.rungs[0] for one in ended.trials[:4] if one.state is TrialState.SUCCEEDED)[0]
+    assert {one.prune_above[0] for one in ended.trials[4:6]} == {(1 / 9, least)}
+    pruned = [one for one in ended.trials if one.state is TrialState.PRUNED]
+    assert pruned
+    for one in pruned:
+        assert one.validation_metrics == {"validation_loss": one.rungs[-1]}
+        assert one.rungs[-1] > one.prune_above[len(one.rungs) - 1][1]
+        assert one.error
+        assert (one.error.reason, one.model_id) == ("TRIAL_PRUNED", "")
+    assert ended.best
+    assert all(ended.loss(one) == math.inf for one in pruned)
+    assert len(ended.measured()) == 9
 
 
 def test_tpe_begins_with_the_defaults_and_a_small_space_is_used_up(tmp_path: Path, store: SqlStore) -> None:

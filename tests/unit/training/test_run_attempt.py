@@ -310,6 +310,59 @@ def test_a_stop_writes_a_checkpoint_and_leaves_the_job_as_it_is(
     assert artifacts.models(0) == []
 
 
+# Being pruned
+
+
+def epochs(loop: Loop, state: Mapping[str, Any] | None) -> Learned:
+    """Eighteen, with a loss of 1 at first that falls by 0.05."""
+    for step in range(int(state["step"]) + 1 if state else 1, 19):
+        loop.report(step, step / 18, {"validation_loss": 1.05 - 0.05 * step})
+        loop.checkpoint(step, snapshot(step))
+        if loop.should_stop():
+            return STOPPED
+    return LEARNED
+
+
+@pytest.mark.parametrize(("most", "state", "points"), [(0.9, "FAILED", 2), (0.96, "SUCCEEDED", 18)])
+def test_a_trial_that_others_were_better_than_ends_early(
+    school: School, artifacts: DiskArtifacts, most: float, state: str, points: int
+) -> None:
+    school.change(lambda one: replace(one, spec=replace(one.spec, prune_above=((1 / 9, most),))))
+    school.teach(epochs, every=0)
+    ended = school.now()
+    assert (ended.state, len(school.points()), artifacts.jobs(0)) == (state, points, [])
+    assert bool(artifacts.models(0)) == (state == "SUCCEEDED")
+    if ended.error:
+        assert (ended.error.code, ended.error.reason) == ("ABORTED", "TRIAL_PRUNED")
+        assert ended.usage.samples == 12
+
+
+def test_a_resumed_trial_is_pruned_for_what_it_had_before(school: School) -> None:
+    """Its best loss so far came before its checkpoint, in an earlier attempt."""
+
+    def first(loop: Loop, state: Mapping[str, Any] | None) -> Learned:
+        for step, loss in ((1, 0.5), (2, 0.7)):
+            loop.report(step, step / 18, {"validation_loss": loss})
+            loop.checkpoint(step, snapshot(step))
+        return STOPPED
+
+    def second(loop: Loop, state: Mapping[str, Any] | None) -> Learned:
+        for step in range(3, 19):
+            loop.report(step, step / 18, {"validation_loss": 0.7})
+            if loop.should_stop():
+                return replace(STOPPED, samples=step)
+        return LEARNED
+
+    school.change(lambda one: replace(one, spec=replace(one.spec, prune_above=((1 / 9, 0.5), (1 / 3, 0.4)))))
+    school.teach(first, every=0)
+    school.next_attempt()
+    school.teach(second, attempt=2)
+    error = school.now().error
+    assert error
+    assert error.message.startswith("After 1/3 of its epochs its validation loss, 0.5, ")
+    assert [point.step for point in school.points()] == [1, 2, 3, 4, 5, 6]
+
+
 # Being fenced
 
 

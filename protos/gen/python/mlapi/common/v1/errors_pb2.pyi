@@ -164,6 +164,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     TIME_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 66
     """In a job's `error`: its time limit passed. DEADLINE_EXCEEDED."""
+    TRIAL_PRUNED: _ErrorReason.ValueType  # 67
+    """In a trial's `error` and in its job's: it was ended early, since others were better. ABORTED."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused: the `reason` of the one `google.rpc.ErrorInfo` that every error carries, with
@@ -312,4 +314,6 @@ device is missing. FAILED_PRECONDITION.
 """
 TIME_LIMIT_EXCEEDED: ErrorReason.ValueType  # 66
 """In a job's `error`: its time limit passed. DEADLINE_EXCEEDED."""
+TRIAL_PRUNED: ErrorReason.ValueType  # 67
+"""In a trial's `error` and in its job's: it was ended early, since others were better. ABORTED."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
