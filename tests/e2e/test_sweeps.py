@@ -125,6 +125,21 @@ def test_what_others_were_better_than_is_ended_early(rest: httpx.Client) -> None
     assert [one["values"]["epoch"] for one in history] == [1]
 
 
+def test_trials_are_judged_by_folds(rest: httpx.Client) -> None:
+    assert get(rest, create(rest, budget={"max_trials": 1}))["folds"] == 5  # of 300 rows
+    boards = []
+    for folds in (1, 3):
+        ended = to_the_end(rest, create(rest, folds=folds, budget={"max_trials": 2}, sampler="RANDOM"))
+        assert (ended["state"], ended["folds"]) == ("SUCCEEDED", folds)
+        boards.append({one["number"]: one for one in ended["trials"]})
+    for number, alone in boards[0].items():
+        folded = boards[1][number]
+        assert folded["test_metrics"] == alone["test_metrics"]  # of the same model
+        assert folded["validation_metrics"] != alone["validation_metrics"]
+    history = rest.get(f"/v1/jobs/{boards[1][0]['job_id']}/metrics").json()["points"]
+    assert [one["values"].get("fold") for one in history if one["values"]][::5] == [1, 2, 3, None]
+
+
 def test_what_cannot_be_searched_is_refused_by_name(rest: httpx.Client) -> None:
     space = [{"name": "dropuot", "float": {"low": 0, "high": 1}}]
     assert list(violations(rest.post("/v1/sweeps", json=body(space=space)))) == ["space[0].name"]
@@ -134,6 +149,7 @@ def test_what_cannot_be_searched_is_refused_by_name(rest: httpx.Client) -> None:
     assert list(violations(rest.post("/v1/sweeps", json={"budget": {"max_trials": 1}}))) == ["job.dataset_id"]
     job = {"dataset_id": "searched", "target": "kind", "mlq": {}}
     assert list(violations(rest.post("/v1/sweeps", json=body(job=job)))) == ["job.mlq"]
+    assert list(violations(rest.post("/v1/sweeps", json=body(folds=2, pruner="ASHA")))) == ["folds"]
     checked = rest.post("/v1/sweeps", json=body(validate_only=True)).json()
     assert (checked["sweep_id"], checked["metric"]) == ("", "log_loss")
 

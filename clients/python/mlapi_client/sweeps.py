@@ -39,6 +39,7 @@ class Sweeps:
         space: Sequence[Mapping[str, Any]] = (),
         sampler: str = "tpe",
         pruner: str | None = None,
+        folds: int = 0,
         metric: str = "",
         parallel: int = 0,
         max_seconds: float = 0.0,
@@ -56,7 +57,8 @@ class Sweeps:
         algorithm, hyperparameters: what is not searched. space: parameters as REST takes them, for example
         `{"name": "learning_rate", "float": {"low": 1e-3, "high": 0.1, "log": True}}`; what is usual for the
         algorithm when empty. sampler: "tpe" or "random". pruner: "asha" ends trials early that earlier ones
-        were better than. proposals: `{"values": {name: value}}`, tried first.
+        were better than. folds: of cross-validation, 1 for the validation part alone; chosen by the number of
+        rows when 0. proposals: `{"values": {name: value}}`, tried first.
         parallel: trials at once; as many as there are slots when 0. max_seconds, max_cost_usd: none when 0.
         keep_models: of every trial, not only the best; they are the caller's to delete.
         request_id: makes the call safe to repeat over clients too; generated when absent.
@@ -74,6 +76,7 @@ class Sweeps:
             space=[from_document(f"space[{n}]", one, sweep_pb2.Parameter()) for n, one in enumerate(space)],
             sampler=_number(sweep_pb2.Sampler, "sampler", sampler),
             pruner=_number(sweep_pb2.Pruner, "pruner", pruner),
+            folds=folds,
             budget=budget,
             metric=metric,
             parallel=parallel,

@@ -30,6 +30,7 @@ from services.training.compute import model as compute_model
 from services.training.compute import several
 from services.training.compute.backend import Backend
 from services.training.compute.errors import ComputeError
+from services.training.compute.folds import cross_validate
 from services.training.compute.loop import NullLoop, Offering
 from services.training.compute.prepare import Preparation
 from services.training.compute.resume import Misfit
@@ -83,6 +84,9 @@ class ComputeLearner:
                 contest = _contest(spec, told or (lambda _: None))
                 best = fit_several(_problem(spec), contest, self._tables(spec), loop, self._backend, **how)
                 fitted, chosen = best.fitted, best.number
+            elif spec.folds > 1:
+                train, _, test = self._tables(spec)
+                fitted = cross_validate(_problem(spec), spec.folds, train, test, loop, self._backend, **how)
             else:
                 start = self._start(spec.warm_start_model_id, timestamps)
                 fitted = fit(_problem(spec), *self._tables(spec), loop, self._backend, start=start, **how)

@@ -44,6 +44,11 @@ from services.training.domain.values import Unfit
 
 LONGEST_SOURCE = 100
 MOST_WARM_STARTS = 100
+MOST_FOLDS = 10
+# Of fewer rows, the test part left out, trials are compared by cross-validation unless the caller says
+# otherwise: they differ by less than what the choice of so few validation rows does.
+FEW_ROWS = 500
+USUAL_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class SweepRequest:
     display_name: str = ""
     keep_models: bool = False
     pruner: PrunerKind = PrunerKind.NONE
+    folds: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ class CreateSweep:
         with within("job."):
             base, rows = asked_spec(tx, request.job, device)
         _check_judged(base)
+        base = replace(base, folds=folds_for(request.folds, request.pruner, base, rows))
         metric = request.metric or METRICS[base.task][0]
         if metric not in METRICS[base.task]:
             known = ", ".join(METRICS[base.task])
@@ -178,6 +185,30 @@ def _check_judged(base: JobSpec) -> None:
     if base.validation is None and base.validation_fraction == 0:
         problem = "has to be above 0: trials are ranked on validation rows"
         raise invalid_fields({"job.split.validation_fraction": problem})
+
+
+def folds_for(asked: int, pruner: PrunerKind, base: JobSpec, rows: int) -> int:
+    """What is asked for; what is usual for so many rows where it is 0. Raises InvalidArgument."""
+    problem = _unfoldable(pruner, base)
+    if asked > 1 and problem:
+        raise invalid_fields({"folds": problem})
+    if not 0 <= asked <= MOST_FOLDS:
+        raise invalid_fields({"folds": f"has to be in [1, {MOST_FOLDS}], got {asked}"})
+    if asked or problem:
+        return asked or 1
+    tested = 0.0 if base.test else base.test_fraction
+    return USUAL_FOLDS if MOST_FOLDS <= rows * (1 - tested) < FEW_ROWS else 1
+
+
+def _unfoldable(pruner: PrunerKind, base: JobSpec) -> str:
+    """Why the rows cannot be divided; empty where they can."""
+    if base.validation:
+        return "has to be 1 where job.validation_dataset_id says what is validated on"
+    if base.warm_start_model_id:
+        return "has to be 1 with job.warm_start_model_id: that model may have seen any of the rows"
+    if pruner is not PrunerKind.NONE:
+        return "has to be 1 with a pruner: a trial is ended by the validation loss of one training"
+    return ""
 
 
 def _check_pruned(pruner: PrunerKind, space: SearchSpace, base: JobSpec) -> None:

@@ -23,7 +23,7 @@ from services.training.compute.model import TrainedModel
 from services.training.compute.moments import Moments
 from services.training.compute.preprocessing import Preprocessor
 from services.training.compute.sample_writer import PART_NAMES, Room, SampleWriter
-from services.training.compute.splits import TEST, TRAIN, Parts, split, tally
+from services.training.compute.splits import TEST, TRAIN, Parts, fold, split, tally
 from services.training.compute.table import Column, Columns, PickedTable, Table, row_count, take
 from services.training.compute.targets import ClassTarget, NoTarget, Target, ValueTarget
 from services.training.compute.transforms import fit_transforms
@@ -46,6 +46,7 @@ class Problem:
     class_weights: see `weights`; in training, and in what is compared on validation rows meanwhile.
     excluded_columns: are no features, and not read.
     transforms: columns made of others, which are features too.
+    fold: (number, folds), see `splits.fold`; None for the ordinary split.
     """
 
     task: Task
@@ -59,6 +60,7 @@ class Problem:
     split_seed: int | None = None
     excluded_columns: tuple[str, ...] = ()
     transforms: tuple[FeatureTransform, ...] = ()
+    fold: tuple[int, int] | None = None
 
     def features(self, names: Sequence[str]) -> list[str]:
         """Those of a table's columns that are features, in their order."""
@@ -168,7 +170,8 @@ class Preparation:
         codes = self._codes(target) if isinstance(target, ClassTarget) else None
         given, seed = self.problem.split_seed, self.problem.seed
         rows, seed, go_on = len(self.train), seed if given is None else given, self.loop.go_on
-        return split(rows, fractions[0], fractions[1], seed, codes, on_block=go_on)
+        parts = split(rows, fractions[0], fractions[1], seed, codes, on_block=go_on)
+        return fold(parts, *self.problem.fold, seed, codes) if self.problem.fold else parts
 
     def _codes(self, target: ClassTarget) -> npt.NDArray[np.int16]:
         codes, row = np.empty(len(self.train), np.int16), 0
@@ -205,7 +208,7 @@ class Preparation:
         self, preprocessor: Preprocessor, target: Target, parts: Parts
     ) -> tuple[tuple[Samples, Samples, Samples], tuple[Part, Part, Part]]:
         """All the samples, and what the checks of the data look at, in one pass."""
-        counts = tally(parts, 3).tolist()
+        counts = tally(parts, 3)[:3].tolist()
         for part, table in enumerate(self.others, TRAIN + 1):
             if table is not None:
                 counts[part] = len(table)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from services.training.compute.estimators.base import Samples
 from services.training.compute.preprocessing import Preprocessor
-from services.training.compute.splits import Parts
+from services.training.compute.splits import UNUSED, Parts
 from services.training.compute.storage import RowsWriter
 from services.training.compute.table import Columns
 from services.training.compute.targets import ClassTarget, Target, ValueTarget
@@ -73,7 +73,7 @@ class SampleWriter:
         }
         if self._weighing:
             content["weights"] = self._weighing.of(block)
-        for part in np.unique(parts):
+        for part in np.unique(parts[parts != UNUSED]):
             rows = parts == part
             for what, writer in self._writers[part].items():
                 writer.append(content[what][rows])

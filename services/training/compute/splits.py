@@ -14,6 +14,10 @@ from services.training.compute.table import IntArray
 # The part of each row, (n,) int8: a thirtieth of what lists of row numbers and their shuffling would take.
 Parts: TypeAlias = npt.NDArray[np.int8]
 TRAIN, VALIDATION, TEST = range(3)
+# Of a row that a fold has nothing to do with.
+UNUSED = 3
+# Tells the stream of the folds apart from that of the split.
+_FOLDS = 1
 
 # A class with fewer rows stays in training whole: one row tells nothing about how well it is predicted.
 _RARE = 3
@@ -52,6 +56,25 @@ def split(
         on_block()
         parts[start : start + _BLOCK_ROWS] = _deal(random, codes[start : start + _BLOCK_ROWS], left)
     return parts
+
+
+def fold(parts: Parts, number: int, folds: int, seed: int, classes: IntArray | None = None) -> Parts:
+    """Parts of a fold: one of `folds` equal shares of all rows but the test rows is its validation part.
+
+    number: which, from 0; over all of them each row is validated on once. The test rows are left out. Each
+    class is spread evenly over the shares; one with fewer than three such rows is in no validation part, as
+    after a split. Raises ComputeError when there are fewer rows than folds.
+    """
+    codes = np.zeros(len(parts), np.int8) if classes is None else classes
+    counts = tally(codes[parts != TEST], int(codes.max()) + 1)
+    dealt = np.flatnonzero((parts != TEST) & (counts[codes] >= (1 if classes is None else _RARE)))
+    if len(dealt) < folds:
+        raise ComputeError("folds", f"{len(dealt)} rows cannot be divided into {folds} parts")
+    order = np.random.Generator(np.random.PCG64([seed, _FOLDS])).permutation(dealt)
+    order = order[np.argsort(codes[order], kind="stable")]
+    found = np.where(parts == TEST, np.int8(UNUSED), np.int8(TRAIN))
+    found[order[number::folds]] = VALIDATION
+    return found
 
 
 def tally(codes: IntArray, least: int = 0) -> IntArray:

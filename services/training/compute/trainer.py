@@ -116,7 +116,8 @@ def _train(
         return Fitted(None, outcome.samples)
     try:
         fitted = judged(problem.hyperparameters, prepared, outcome, loop)
-        fitted = explained(fitted, prepared, problem.seed, loop)
+        if not problem.fold:  # a fold's model is not kept
+            fitted = explained(fitted, prepared, problem.seed, loop)
     except Stopped:
         return Fitted(None, outcome.samples)
     loop.report(outcome.steps, 1.0, {})

@@ -122,6 +122,7 @@ class JobSpec:
     candidates: what is trained in place of `hyperparameters` and `seed`, which are those of the first; the
     model is of the one that is best by `ranked_by`, a metric of the validation rows. Empty: one is trained.
     prune_above: where it ends early, as a trial that others were better than.
+    folds: more than 1 for validation metrics that are means over so many folds.
     """
 
     train: Source
@@ -145,6 +146,7 @@ class JobSpec:
     candidates: tuple[Candidate, ...] = ()
     ranked_by: str = ""
     prune_above: PruneAbove = ()
+    folds: int = 1
 
     def of(self, number: int | None) -> Hyperparameters:
         """The hyperparameters of that candidate; the spec's own where there is none."""

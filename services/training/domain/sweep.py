@@ -141,6 +141,11 @@ class Sweep:
     keep_models: bool = False
     pruner: PrunerKind = PrunerKind.NONE
 
+    @property
+    def folds(self) -> int:
+        """Of each trial."""
+        return self.base.folds
+
     # What it has come to
 
     @property

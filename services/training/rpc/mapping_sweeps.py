@@ -48,6 +48,7 @@ def sweep_request(message: sweep_service_pb2.CreateSweepRequest, tenant: str) ->
         display_name=message.display_name,
         keep_models=message.keep_models,
         pruner=_PRUNERS.get(message.pruner, PrunerKind.NONE),
+        folds=message.folds,
     )
 
 
@@ -155,6 +156,7 @@ def sweep(item: Sweep, prices: Prices, *, trials: bool = True) -> sweep_pb2.Swee
         space=[_sent_parameter(one) for one in item.space.parameters],
         sampler=_SAMPLER_NUMBERS[item.sampler],
         pruner=_PRUNER_NUMBERS[item.pruner],
+        folds=item.folds,
         budget=sweep_pb2.SweepBudget(**vars(item.budget)),
         metric=item.metric,
         parallel=item.parallel,

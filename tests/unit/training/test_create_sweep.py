@@ -12,14 +12,15 @@ from mlapi.training.v1 import sweep_pb2, sweep_service_pb2
 
 from services.chassis.errors import InvalidArgument, NotFound
 from services.training.adapters.store_sql import SqlStore
-from services.training.application.create_sweep import CreateSweep
+from services.training.application.create_sweep import CreateSweep, folds_for
 from services.training.domain.dataset import ColumnType
 from services.training.domain.job import Device
+from services.training.domain.pruning import PrunerKind
 from services.training.domain.sweep import Prices, Sweep, SweepState
 from services.training.domain.trial import Trial, TrialState
 from services.training.domain.usual_space import usual_space
 from services.training.rpc import mapping_sweeps
-from tests.unit.training.samples import NOW, column, content, dataset
+from tests.unit.training.samples import NOW, column, content, dataset, spec
 
 Create: TypeAlias = Callable[..., Sweep]
 GOOD: dict[str, Any] = {
@@ -123,6 +124,41 @@ def test_a_pruner_is_taken_where_an_algorithm_can_be_pruned(create: Create) -> N
     for asked in (create(job={**job, "mlp": {}}, pruner="ASHA"), create(space=[names], pruner="ASHA")):
         assert mapping_sweeps.sweep(asked).pruner == sweep_pb2.ASHA
     assert mapping_sweeps.sweep(create()).pruner == sweep_pb2.PRUNER_UNSPECIFIED
+
+
+@pytest.mark.parametrize(
+    ("changes", "folds"),
+    [
+        ({}, 5),  # of the hundred rows here
+        ({"folds": 1}, 1),
+        ({"folds": 10}, 10),
+        ({"job": {"dataset_id": "table", "target": "kind"}, "pruner": "ASHA"}, 1),
+        ({"job": {**GOOD["job"], "validation_dataset_id": "other"}}, 1),
+    ],
+)
+def test_few_rows_are_divided_into_folds(create: Create, changes: dict[str, Any], folds: int) -> None:
+    made = create(**changes)
+    assert made.spec_of({}).folds == mapping_sweeps.sweep(made).folds == folds
+
+
+@pytest.mark.parametrize(("rows", "folds"), [(11, 1), (12, 5), (588, 5), (589, 1)])
+def test_as_many_folds_as_help(rows: int, folds: int) -> None:
+    assert folds_for(0, PrunerKind.NONE, spec(), rows) == folds
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"folds": 11},
+        {"folds": -1},
+        {"folds": 2, "job": {"dataset_id": "table", "target": "kind"}, "pruner": "ASHA"},
+        {"folds": 2, "job": {**GOOD["job"], "validation_dataset_id": "other"}},
+    ],
+)
+def test_folds_that_make_no_sense_are_refused(create: Create, changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        create(**changes)
+    assert [one.field for one in refused.value.violations] == ["folds"]
 
 
 def test_invalid_proposals_may_be_left_out(create: Create) -> None:

@@ -83,6 +83,12 @@ def _value(text: str) -> Any:
     "--sampler", type=click.Choice(["tpe", "random"]), default="tpe", show_default=True, help="How to choose."
 )
 @click.option("--pruner", type=click.Choice(["asha"]), help="Ends trials early. Default: none is.")
+@click.option(
+    "--folds",
+    type=click.IntRange(0, 10),
+    default=0,
+    help="Of cross-validation. Default: by the rows.",
+)
 @click.option("--metric", default="", help="What trials are ranked by, on the validation part.")
 @click.option("--parallel", type=click.IntRange(min=0), default=0, help="Trials at once. Default: all slots.")
 @click.option("--max-seconds", type=click.FloatRange(min=0), default=0.0, help="Ends it after so long.")
