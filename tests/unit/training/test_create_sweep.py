@@ -141,7 +141,7 @@ def test_few_rows_are_divided_into_folds(create: Create, changes: dict[str, Any]
     assert made.spec_of({}).folds == mapping_sweeps.sweep(made).folds == folds
 
 
-@pytest.mark.parametrize(("rows", "folds"), [(11, 1), (12, 5), (588, 5), (589, 1)])
+@pytest.mark.parametrize(("rows", "folds"), [(11, 1), (12, 5), (117, 5), (118, 1)])
 def test_as_many_folds_as_help(rows: int, folds: int) -> None:
     assert folds_for(0, PrunerKind.NONE, spec(), rows) == folds
 
