@@ -22,7 +22,8 @@ from services.training.application.losses import EXIT_ENVIRONMENT
 from services.training.application.ports import Fenced, Store
 from services.training.application.run_attempt import RunAttempt, insist
 from services.training.compute.backend import BackendUnavailable, open_backend
-from services.training.domain.job import Device, Usage
+from services.training.domain.job import Device
+from services.training.domain.usage import Usage
 from services.training.settings import TrainingSettings
 
 BACKENDS = {Device.CPU: "numpy", Device.GPU: "cupy"}

@@ -24,7 +24,7 @@ from services.training.application.ports import Page, Replay, Store, Transaction
 from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.dataset import ColumnType
 from services.training.domain.hyperparameters import Linear, Mlp
-from services.training.domain.job import Device, Job, JobError, JobState, Source, Task, Usage
+from services.training.domain.job import Device, Job, JobError, JobState, Source, Task
 from services.training.domain.registry import RegisteredModel
 from services.training.domain.search_space import (
     Choice,
@@ -36,6 +36,7 @@ from services.training.domain.search_space import (
 )
 from services.training.domain.sweep import Proposal, Rejection
 from services.training.domain.trial import Measured, Trial, TrialState
+from services.training.domain.usage import Usage
 from tests.contract.postgres import Postgres
 from tests.unit.training.samples import (
     LATER,

@@ -20,12 +20,13 @@ from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.dataset import ColumnType
 from services.training.domain.history import MetricPoint
 from services.training.domain.hyperparameters import Hyperparameters, Linear, Logistic, Mlp
-from services.training.domain.job import Device, Job, JobError, JobState, Source, Task, Usage
+from services.training.domain.job import Device, Job, JobError, JobState, Source, Task
 from services.training.domain.registry import RegisteredModel
 from services.training.domain.schedule import Standing
 from services.training.domain.sweep import Budget, Proposal, Rejection, SweepState
 from services.training.domain.transforms import FeatureTransform, TransformKind
 from services.training.domain.trial import Measured, Trial, TrialState
+from services.training.domain.usage import Usage
 from services.training.domain.values import ColumnNames, Value
 from tests.unit.training.samples import (
     LATER,

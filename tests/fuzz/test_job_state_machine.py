@@ -34,7 +34,8 @@ from services.training.application.ports import Fenced, Learned, Page, Slot
 from services.training.application.reconcile import Limits, Reconciler
 from services.training.application.run_attempt import Pace, RunAttempt, insist, why
 from services.training.domain.history import JobEvent, MetricPoint
-from services.training.domain.job import Device, Job, JobState, Usage
+from services.training.domain.job import Device, Job, JobState
+from services.training.domain.usage import Usage
 from tests.unit.training.samples import job, spec, sqlite_store
 from tests.unit.training.stand_ins import HandClock, Outage, Processes, Pupil
 

@@ -16,7 +16,8 @@ from services.training.application.ports import Entry, Fenced, Outbox, Record, S
 from services.training.domain.candidate import CandidateResult
 from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.history import JobEvent, MetricPoint
-from services.training.domain.job import Job, Usage
+from services.training.domain.job import Job
+from services.training.domain.usage import Usage
 
 log = logging.getLogger("courier")
 # How often the outbox is emptied, and whether to stop is asked.

@@ -16,9 +16,10 @@ from services.training.application.ports import Artifacts, Sampler, Store, Trans
 from services.training.application.registry import keep_model
 from services.training.application.trials import add_job, packed, rungs
 from services.training.domain.collecting import collected
-from services.training.domain.job import Device, Job, JobError, Usage
+from services.training.domain.job import Device, Job, JobError
 from services.training.domain.sweep import Prices, Sweep, SweepState
 from services.training.domain.trial import Trial, TrialState
+from services.training.domain.usage import Usage
 from services.training.domain.values import Unfit, Value
 
 log = logging.getLogger("sweeps")

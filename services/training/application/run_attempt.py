@@ -32,9 +32,10 @@ from services.training.application.ports import (
     UntrainableData,
 )
 from services.training.domain.candidate import CandidateResult
-from services.training.domain.job import Job, JobError, JobState, Usage
+from services.training.domain.job import Job, JobError, JobState
 from services.training.domain.model import Model
 from services.training.domain.pruning import PRUNED, Climb
+from services.training.domain.usage import Usage
 
 Result = TypeVar("Result")
 log = logging.getLogger("attempt")

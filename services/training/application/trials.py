@@ -28,12 +28,7 @@ def packed(sweep: Sweep, trials: Sequence[Trial], slots: int) -> list[list[Trial
 
     Raises Unfit for values that together are no hyperparameters.
     """
-    if (
-        len(trials) <= slots
-        or sweep.base.warm_start_model_id
-        or sweep.keep_models
-        or sweep.pruner is not PrunerKind.NONE
-    ):
+    if len(trials) <= slots or _each_alone(sweep):
         return [[one] for one in trials]
     alike: dict[Any, list[Trial]] = {}
     for trial in trials:
@@ -61,6 +56,12 @@ def add_job(tx: Transaction, sweep: Sweep, trials: Sequence[Trial], now: datetim
     which = f"trial {trials[0].number}" if len(trials) == 1 else f"{len(trials)} trials"
     message = f"The job, {which} of a sweep, waits for a slot."
     tx.jobs.record(job.job_id, [events.info(job, now, "job_created", message, sweep_id=sweep.sweep_id)])
+
+
+def _each_alone(sweep: Sweep) -> bool:
+    """Whether a job of several trials could not do what the sweep wants of each."""
+    base, ends_early = sweep.base, sweep.pruner is not PrunerKind.NONE
+    return bool(base.warm_start_model_id) or base.folds > 1 or sweep.keep_models or ends_early
 
 
 def _data(spec: JobSpec) -> JobSpec:

@@ -8,10 +8,11 @@ from dataclasses import astuple, replace
 from datetime import datetime
 
 from services.training.domain.candidate import CandidateResult
-from services.training.domain.job import Job, JobError, JobState, Usage
+from services.training.domain.job import Job, JobError, JobState
 from services.training.domain.pruning import Rungs
 from services.training.domain.sweep import Sweep, SweepState
 from services.training.domain.trial import Trial, TrialState, pruned
+from services.training.domain.usage import Usage
 
 _DELETED = JobError("NOT_FOUND", "JOB_NOT_FOUND", "The trial's job was deleted before it had ended.")
 _NO_RUNGS: Mapping[str, Rungs] = {}

@@ -14,6 +14,7 @@ from services.training.domain.dataset import DEFAULT_TENANT, ColumnType
 from services.training.domain.hyperparameters import Hyperparameters
 from services.training.domain.pruning import PruneAbove
 from services.training.domain.transforms import FeatureTransform
+from services.training.domain.usage import Usage
 from services.training.domain.weighting import EVEN, Weighting
 
 # An attempt whose process is lost is followed by another, until this many in a row came no further.
@@ -157,25 +158,6 @@ class JobSpec:
     def sources(self) -> tuple[Source, ...]:
         """Every dataset that the job reads."""
         return tuple(source for source in (self.train, self.validation, self.test) if source)
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a job has used, over all attempts. Seconds; samples are rows trained on, each pass counted."""
-
-    wall_seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    gpu_seconds: float = 0.0
-    samples: int = 0
-
-    def plus(self, other: Usage) -> Usage:
-        """Both together."""
-        return Usage(
-            self.wall_seconds + other.wall_seconds,
-            self.cpu_seconds + other.cpu_seconds,
-            self.gpu_seconds + other.gpu_seconds,
-            self.samples + other.samples,
-        )
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from services.training.domain.job import Job, JobError, JobState, Usage
+from services.training.domain.job import Job, JobError, JobState
 from services.training.domain.pruning import PRUNED, VALIDATION_LOSS, PruneAbove, Rungs
+from services.training.domain.usage import Usage
 from services.training.domain.values import Value
 
 

@@ -11,13 +11,14 @@ from mlapi.training.v1 import job_pb2, sweep_pb2, sweep_service_pb2
 from services.chassis.errors import invalid_fields
 from services.training.application.create_sweep import SweepRequest, within
 from services.training.domain import search_space as domain
-from services.training.domain.job import Job, Usage
+from services.training.domain.job import Job
 from services.training.domain.job_values import EXCLUDED_COLUMNS, TRANSFORMS
 from services.training.domain.pruning import PrunerKind
 from services.training.domain.search_space import SearchSpace
 from services.training.domain.sweep import Budget, Prices, Proposal, SamplerKind, Sweep
 from services.training.domain.transforms import FeatureTransform
 from services.training.domain.trial import Trial
+from services.training.domain.usage import Usage
 from services.training.domain.values import ColumnNames
 from services.training.domain.values import Value as Plain
 from services.training.rpc import mapping_jobs

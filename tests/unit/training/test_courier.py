@@ -20,7 +20,8 @@ from services.training.application.courier import Courier, held, store_records
 from services.training.application.ports import Entry, Fenced, Record, Transaction
 from services.training.domain.candidate import CandidateResult
 from services.training.domain.history import JobEvent, MetricPoint
-from services.training.domain.job import Job, JobState, Usage
+from services.training.domain.job import Job, JobState
+from services.training.domain.usage import Usage
 from tests.contract.waiting import until
 from tests.unit.training.samples import NOW, checkpoint, event, job, point
 from tests.unit.training.stand_ins import HandClock, Outage

@@ -31,12 +31,13 @@ from services.training.application.trials import packed
 from services.training.domain.candidate import Candidate, CandidateResult
 from services.training.domain.history import MetricPoint
 from services.training.domain.hyperparameters import BoostedTrees
-from services.training.domain.job import Device, Job, JobError, JobState, Source, Usage
+from services.training.domain.job import Device, Job, JobError, JobState, Source
 from services.training.domain.pruning import Climb, PrunerKind
 from services.training.domain.registry import RegisteredModel
 from services.training.domain.search_space import Choice, Parameter, SearchSpace
 from services.training.domain.sweep import Budget, Prices, Proposal, SamplerKind, Sweep, SweepState
 from services.training.domain.trial import Trial, TrialState
+from services.training.domain.usage import Usage
 from services.training.domain.usual_space import usual_space
 from services.training.rpc import mapping_sweeps
 from tests.unit.training.samples import SPACE, content, dataset, model, spec, sqlite_store, sweep

@@ -22,8 +22,8 @@ from services.training.domain.job import (
     JobError,
     JobState,
     Owner,
-    Usage,
 )
+from services.training.domain.usage import Usage
 from tests.unit.training.samples import LATER, NOW, checkpoint, job, spec
 
 Move: TypeAlias = Callable[[Job], Job]

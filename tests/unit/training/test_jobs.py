@@ -15,8 +15,9 @@ from services.training.adapters.artifacts_disk import DiskArtifacts
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.jobs import Jobs
 from services.training.domain.history import JobEvent
-from services.training.domain.job import Device, Job, JobError, JobState, Usage
+from services.training.domain.job import Device, Job, JobError, JobState
 from services.training.domain.schedule import Place
+from services.training.domain.usage import Usage
 from tests.unit.training.samples import LATER, NOW, checkpoint, content, dataset, event, job, point, spec
 from tests.unit.training.stand_ins import HandClock, Processes
 

@@ -28,9 +28,10 @@ from services.training.domain.hyperparameters import (
     Logistic,
     Mlp,
 )
-from services.training.domain.job import Device, JobError, JobState, Source, Task, Usage
+from services.training.domain.job import Device, JobError, JobState, Source, Task
 from services.training.domain.schedule import Place
 from services.training.domain.transforms import FeatureTransform, TransformKind
+from services.training.domain.usage import Usage
 from services.training.domain.weighting import ClassWeight, Weighting
 from services.training.rpc import mapping
 from services.training.rpc import mapping_jobs as jobs

@@ -20,7 +20,8 @@ from services.training.application.losses import EXIT_ENVIRONMENT
 from services.training.application.ports import Entry, Executor, Record, Slot
 from services.training.application.reconcile import Limits, Reconciler
 from services.training.domain.history import JobEvent, MetricPoint
-from services.training.domain.job import Device, Job, JobError, JobState, Usage
+from services.training.domain.job import Device, Job, JobError, JobState
+from services.training.domain.usage import Usage
 from tests.contract.waiting import until
 from tests.unit.training.samples import NOW, checkpoint, event, job, point, spec
 from tests.unit.training.stand_ins import HandClock, Outage, Processes

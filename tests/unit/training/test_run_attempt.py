@@ -19,7 +19,8 @@ from services.training.application import courier, run_attempt
 from services.training.application.ports import Entry, Fenced, Learned, Loop, UnfitCheckpoint, UntrainableData
 from services.training.application.run_attempt import Pace, RunAttempt
 from services.training.domain.history import JobEvent, MetricPoint
-from services.training.domain.job import Job, JobError, JobState, Usage
+from services.training.domain.job import Job, JobError, JobState
+from services.training.domain.usage import Usage
 from tests.contract.waiting import until
 from tests.unit.training.samples import LATER, NOW, job
 from tests.unit.training.stand_ins import HandClock, Lesson, Outage, Pupil

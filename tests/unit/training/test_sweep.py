@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.training.domain.collecting import collected
-from services.training.domain.job import IllegalMove, JobError, JobState, Usage
+from services.training.domain.job import IllegalMove, JobError, JobState
 from services.training.domain.ranking import LOWER_IS_BETTER, METRICS
 from services.training.domain.sweep import TRANSITIONS, Budget, Prices, Sweep, SweepState
 from services.training.domain.trial import Measured, Trial, TrialState
+from services.training.domain.usage import Usage
 from tests.unit.training.samples import LATER, NOW, job, sweep
 
 LOST = JobError("ABORTED", "TRAINING_PROCESS_LOST", "gone")
