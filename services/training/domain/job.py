@@ -213,7 +213,7 @@ class Job:
     validation_metrics: Mapping[str, float] = field(default_factory=dict)
     test_metrics: Mapping[str, float] = field(default_factory=dict)
     model_id: str = ""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     error: JobError | None = None
     start_time: datetime | None = None
     end_time: datetime | None = None
