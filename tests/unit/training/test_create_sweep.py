@@ -122,8 +122,8 @@ def test_a_pruner_is_taken_where_an_algorithm_can_be_pruned(create: Create) -> N
     job = {"dataset_id": "table", "target": "kind"}
     names = {"name": "algorithm", "choice": {"values": ["logistic", "mlp"]}}
     for asked in (create(job={**job, "mlp": {}}, pruner="ASHA"), create(space=[names], pruner="ASHA")):
-        assert mapping_sweeps.sweep(asked).pruner == sweep_pb2.ASHA
-    assert mapping_sweeps.sweep(create()).pruner == sweep_pb2.PRUNER_UNSPECIFIED
+        assert mapping_sweeps.sweep(asked, Prices()).pruner == sweep_pb2.ASHA
+    assert mapping_sweeps.sweep(create(), Prices()).pruner == sweep_pb2.PRUNER_UNSPECIFIED
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_pruner_is_taken_where_an_algorithm_can_be_pruned(create: Create) -> N
 )
 def test_few_rows_are_divided_into_folds(create: Create, changes: dict[str, Any], folds: int) -> None:
     made = create(**changes)
-    assert made.spec_of({}).folds == mapping_sweeps.sweep(made).folds == folds
+    assert made.spec_of({}).folds == mapping_sweeps.sweep(made, Prices()).folds == folds
 
 
 @pytest.mark.parametrize(("rows", "folds"), [(11, 1), (12, 5), (117, 5), (118, 1)])
