@@ -34,7 +34,7 @@ from services.training.application.ports import (
 from services.training.domain.candidate import CandidateResult
 from services.training.domain.job import Job, JobError, JobState
 from services.training.domain.model import Model
-from services.training.domain.pruning import PRUNED, Climb
+from services.training.domain.pruning import Climb
 from services.training.domain.usage import Usage
 
 Result = TypeVar("Result")
@@ -190,7 +190,7 @@ class RunAttempt:
 
     def _prune(self, job: Job, verdict: str, learned: Learned) -> None:
         """Nothing of it is kept: whoever went on from there would come to the same end."""
-        self._end(job, JobState.FAILED, learned, None, error=JobError("ABORTED", PRUNED, verdict))
+        self._end(job, JobState.FAILED, learned, None, error=JobError("ABORTED", "TRIAL_PRUNED", verdict))
         self.artifacts.clear_job(job.job_id)
 
     def _leave(self, job: Job, learned: Learned) -> None:

@@ -38,6 +38,7 @@ TABLE: list[tuple[AppError, int, set[type[Message]]]] = [
     (errors.InvalidArgument("INVALID_JSON", "m"), code_pb2.INVALID_ARGUMENT, set()),
     (errors.NotFound("job", "j"), code_pb2.NOT_FOUND, {Resource}),
     (errors.AlreadyExists("ALREADY_EXISTS", "m"), code_pb2.ALREADY_EXISTS, set()),
+    (errors.Aborted("ALIAS_MOVED", "m"), code_pb2.ABORTED, set()),
     (errors.FailedPrecondition("JOB_FINISHED", "m"), code_pb2.FAILED_PRECONDITION, {Precondition}),
     (errors.ResourceExhausted("STORAGE_FULL", "m"), code_pb2.RESOURCE_EXHAUSTED, set()),
     (errors.ResourceExhausted("RATE_LIMITED", "m", 3.0), code_pb2.RESOURCE_EXHAUSTED, {Retry}),
