@@ -8,7 +8,6 @@ repaired.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ MOST_COLUMNS = 200
 MOST_PROPOSALS = 40
 LONGEST_ANSWER = 4_096  # tokens
 LONGEST_TEXT = 200
+MOST_BINS = 1_000
 TRANSFORMS = ("LOG", "BINS", "RATIO", "DIFFERENCE", "DATE_PARTS", "FREQUENCY")
 ALGORITHM = "algorithm"
 # What is no hyperparameter: the training service knows what these may be, and says what is wrong with them.
@@ -203,6 +203,8 @@ def _values(item: Any, known: Mapping[str, Parameter]) -> dict[str, Any]:
             _check(known[name], value)
         elif name not in OF_THE_JOB:
             raise ValueError(f"{_short(name)} is no parameter of the space")
+        elif not _fits(name, value):
+            raise ValueError(f"{name}: {_short(json.dumps(value))} is none; it takes {OF_THE_JOB[name]}")
         found[name] = value
     algorithm = found.get(ALGORITHM)
     for name in found:
@@ -226,10 +228,28 @@ def _check(parameter: Parameter, value: Any) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name}: {said} is no number")
-    if not math.isfinite(value) or not parameter.low <= value <= parameter.high:
+    if not parameter.low <= value <= parameter.high:  # NaN is nowhere
         raise ValueError(f"{name}: {said} is not in [{parameter.low:g}, {parameter.high:g}]")
     if parameter.kind == "int" and value != int(value):
         raise ValueError(f"{name}: {said} is no whole number")
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether it has the right shape; what is in it the training service checks."""
+    if name == "class_weight":
+        return isinstance(value, str)
+    if not isinstance(value, list):
+        return False
+    return all(isinstance(one, str) if name == "excluded_columns" else _is_transform(one) for one in value)
+
+
+def _is_transform(value: Any) -> bool:
+    if not isinstance(value, dict) or not value.keys() <= {"kind", "columns", "bins"}:
+        return False
+    columns, bins = value.get("columns"), value.get("bins", 2)
+    named = isinstance(columns, list) and all(isinstance(one, str) for one in columns)
+    counted = isinstance(bins, int) and 0 <= bins <= MOST_BINS
+    return named and counted and value.get("kind") in TRANSFORMS
 
 
 def _no_constant(name: str) -> Any:

@@ -59,10 +59,10 @@ def first_search(asked: Values, seed: int) -> Search:
 def merged(answers: Sequence[Sequence[Proposed]], tried: Sequence[Values], most: int) -> list[Proposed]:
     """Proposals of several, taken in turns, each once; what several propose is all of theirs.
 
-    What was tried already is left out: see `repeated`.
+    What was tried already is left out.
     """
     found: dict[str, Proposed] = {}
-    seen = {_key(values) for values in tried}
+    seen = {_key(_bare(values)) for values in tried}
     for place in range(max((len(one) for one in answers), default=0)):
         for answer in answers:
             if place < len(answer):
@@ -72,11 +72,6 @@ def merged(answers: Sequence[Sequence[Proposed]], tried: Sequence[Values], most:
                 elif key not in found and key not in seen:
                     found[key] = one
     return list(found.values())[:most]
-
-
-def repeated(values: Values, tried: Sequence[Values]) -> bool:
-    """Whether these were tried already."""
-    return _key(values) in {_key(one) for one in tried}
 
 
 def _key(values: Values) -> str:
