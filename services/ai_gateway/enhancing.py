@@ -9,9 +9,9 @@ from services.ai_gateway.adapters.key_ring import KeyRing
 from services.ai_gateway.adapters.sweeps_grpc import GrpcSweeps
 from services.ai_gateway.adapters.trainer_grpc import GrpcTrainer
 from services.ai_gateway.application.consult import Consult
-from services.ai_gateway.application.enhance_steps import Means
 from services.ai_gateway.application.enhance_turns import EnhanceTurns
 from services.ai_gateway.application.enhancements import Enhancements
+from services.ai_gateway.application.held_enhancement import Means
 from services.ai_gateway.application.ports import EnhancementStore
 from services.ai_gateway.domain.routing import Routes
 from services.ai_gateway.settings import AiGatewaySettings

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 
-from services.ai_gateway.application.enhance_steps import Means, Turn, fields
+from services.ai_gateway.application.enhance_steps import Turn
+from services.ai_gateway.application.held_enhancement import Means, fields
 from services.ai_gateway.application.ports import HeldEnhancement, Overtaken
 from services.ai_gateway.domain.enhancement import KEPT_FOR
 

@@ -23,6 +23,7 @@ MOST_PROPOSALS = 40
 LONGEST_ANSWER = 4_096  # tokens
 LONGEST_TEXT = 200
 MOST_BINS = 1_000
+MOST_DIGITS = 16  # of a whole number that a 64-bit float has exactly
 TRANSFORMS = ("LOG", "BINS", "RATIO", "DIFFERENCE", "DATE_PARTS", "FREQUENCY")
 ALGORITHM = "algorithm"
 # What is no hyperparameter: the training service knows what these may be, and says what is wrong with them.
@@ -102,8 +103,8 @@ def prompt(model: str, subject: Subject, profile: Profile, tried: Sequence[Trial
 def read(text: str, source: str, parameters: Sequence[Parameter]) -> Read:
     """The configurations in a model's answer."""
     try:
-        answer = json.loads(text, parse_constant=_no_constant)
-    except ValueError:
+        answer = json.loads(text, parse_constant=_no_constant, parse_int=_number)
+    except (ValueError, RecursionError):
         return Read(
             problem=f"the answer is no JSON: {_short(text)}" if text.strip() else "the answer is empty"
         )
@@ -206,6 +207,7 @@ def _values(item: Any, known: Mapping[str, Parameter]) -> dict[str, Any]:
         elif not _fits(name, value):
             raise ValueError(f"{name}: {_short(json.dumps(value))} is none; it takes {OF_THE_JOB[name]}")
         found[name] = value
+    _check_written(found)
     algorithm = found.get(ALGORITHM)
     for name in found:
         if "." in name and ALGORITHM in known and name.partition(".")[0] != algorithm:
@@ -223,7 +225,7 @@ def _pairs(changes: Sequence[Any]) -> Iterator[tuple[str, Any]]:
 def _check(parameter: Parameter, value: Any) -> None:
     name, said = parameter.name, _short(json.dumps(value))
     if parameter.kind == "choice":
-        if value not in parameter.choices:
+        if not any(_same(value, one) for one in parameter.choices):
             raise ValueError(f"{name}: {said} is none of its choices")
         return
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -252,10 +254,28 @@ def _is_transform(value: Any) -> bool:
     return named and counted and value.get("kind") in TRANSFORMS
 
 
+def _same(value: Any, choice: Any) -> bool:
+    """To Python, true is 1."""
+    return isinstance(value, bool) == isinstance(choice, bool) and value == choice
+
+
+def _check_written(values: Mapping[str, Any]) -> None:
+    """Raises ValueError for what cannot be stored: numbers beyond all bounds, halves of characters."""
+    try:
+        json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        raise ValueError("it has a number or a text that cannot be stored") from None
+
+
+def _number(text: str) -> float | int:
+    """JSON's numbers are those of 64-bit floats; larger ones lose digits, or are infinite."""
+    return int(text) if len(text) < MOST_DIGITS else float(text)
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    line = " ".join(text.encode("utf-8", "replace").decode().split())
     return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]}…"

@@ -111,11 +111,11 @@ def verdict(comparison: Comparison) -> tuple[Recommendation, str]:
     found, constant = comparison.improvement, comparison.over_constant
     said = f"{comparison.loss} on {comparison.row_count} test rows is lower by {found.mean:.4g}"
     sure = f"(95 % interval {found.low:.4g} to {found.high:.4g}, one-sided p = {found.p_value:.2g})"
-    if found.mean <= 0:
+    if not found.mean > 0:
         return Recommendation.KEEP, "No improvement: what was better on validation rows is not on test rows."
-    if found.p_value >= SIGNIFICANT:
+    if not found.p_value < SIGNIFICANT:
         return Recommendation.KEEP, f"No improvement beyond chance: {said} {sure}."
-    if constant.p_value >= SIGNIFICANT:
+    if not constant.p_value < SIGNIFICANT:
         text = (
             f"No use: neither the input nor the best configuration is better than a constant; {said} {sure}."
         )

@@ -75,7 +75,8 @@ class Measured:
 class Search:
     """One sweep, from what it is to try to what came of it. sampler: empty where only proposals are tried.
 
-    sweep_id: empty before it exists; and for ever, where there was nothing to try.
+    sweep_id: empty before it exists; and for ever, where there was nothing to try. max_cost_usd: 0 for no
+    limit of its own.
     """
 
     size: int
@@ -83,6 +84,7 @@ class Search:
     proposals: tuple[Proposed, ...] = ()
     sweep_id: str = ""
     measured: Measured = Measured(False)
+    max_cost_usd: float = 0.0
 
     @property
     def under_way(self) -> bool:
