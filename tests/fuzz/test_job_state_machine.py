@@ -35,6 +35,7 @@ from services.training.application.reconcile import Limits, Reconciler
 from services.training.application.run_attempt import Pace, RunAttempt, insist, why
 from services.training.domain.history import JobEvent, MetricPoint
 from services.training.domain.job import Device, Job, JobState
+from services.training.domain.pruning import Climb
 from services.training.domain.usage import Usage
 from tests.unit.training.samples import job, spec, sqlite_store
 from tests.unit.training.stand_ins import HandClock, Outage, Processes, Pupil
@@ -122,7 +123,13 @@ class Attempt:
         self.step = int(state["step"]) if state else 0
         self.signs = Signs(Event(), self.job.checkpoints)
         self.loop = AttemptLoop(
-            self.job, self.signs, self.outbox, artifacts=lives.artifacts, clock=lives.clock, every=0.0
+            self.job,
+            self.signs,
+            self.outbox,
+            artifacts=lives.artifacts,
+            clock=lives.clock,
+            every=0.0,
+            climb=Climb(),
         )
         self.courier = Courier(
             self.job,

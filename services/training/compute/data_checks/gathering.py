@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from services.training.compute.columns import categories_of, numbers_of
 from services.training.compute.preprocessing import Preprocessor
-from services.training.compute.splits import Parts
+from services.training.compute.splits import UNUSED, Parts
 from services.training.compute.table import Categories, Column, Columns, FloatArray, IntArray, row_count, take
 from services.training.compute.targets import Target
 
@@ -62,7 +62,7 @@ class Gathering:
         """parts: (m,), where each row of the block goes."""
         hashes = self._hashed(block)
         kept = hashes & self._mask == 0
-        for part in np.unique(parts).tolist():
+        for part in np.unique(parts[parts != UNUSED]).tolist():
             mine = parts == part
             self._hashes[part].append(hashes[mine & kept])
             rows = np.flatnonzero(mine)
