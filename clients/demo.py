@@ -29,7 +29,8 @@ from gateway.stack import Stack, StackError
 
 ENOUGH = 0.95  # held-out accuracy on the digits
 SEED = 7
-ENHANCE_TRIALS = 4
+ENHANCE_TRIALS = 2
+ARMS = ("local", "tpe")
 
 
 class DemoError(Exception):
@@ -106,11 +107,11 @@ def run(story: Story, folder: Path, *, kept: bool) -> None:
         client = running.enter_context(Client(stack.address))
         story.say(f"Ready at {stack.url} after {time.monotonic() - began:.1f} s (REST and gRPC on one port).")
         digits, cancer = upload(story, client)
-        trained = train(story, client, digits, cancer)
+        trained, task_id = train(story, client, digits, cancer)
         measure(story, trained)
         predict(story, client, trained)
         export(story, client, trained[0], folder)
-        enhance(story, client, trained[0])
+        enhance(story, client, trained[1], task_id)
     story.step("Stop")
     where = f"kept in {folder}" if kept else f"were in {folder}, and are deleted now (--keep DIR keeps them)"
     story.say(f"Every process has ended. Datasets, metrics and models {where}.")
@@ -139,12 +140,17 @@ def upload(story: Story, client: Client) -> tuple[Example, Example]:
     return digits, cancer
 
 
-def train(story: Story, client: Client, digits: Example, cancer: Example) -> tuple[Trained, Trained]:
-    """Trains one model on each."""
-    story.step("Train: a neural network on the digits, logistic regression on breast cancer")
+def train(
+    story: Story, client: Client, digits: Example, cancer: Example
+) -> tuple[tuple[Trained, Trained], str]:
+    """Trains one model on each, and begins to look for a better one than the second; that task's id."""
+    story.step("Train: logistic regression on breast cancer, a neural network on the digits")
+    line = _train(story, client, cancer, "logistic")
+    task = client.ai.enhance_async(job_id=line.job.job_id, max_trials=ENHANCE_TRIALS, arms=ARMS)
+    story.say("The search for a better one than that goes on in the background.", "dim")
     # The digits are learned long before the default patience ends.
     network = _train(story, client, digits, "mlp", early_stopping_patience=60)
-    return network, _train(story, client, cancer, "logistic")
+    return (network, line), task.task_id
 
 
 def measure(story: Story, trained: tuple[Trained, Trained]) -> None:
@@ -187,11 +193,11 @@ def export(story: Story, client: Client, one: Trained, folder: Path) -> None:
         raise DemoError(f"onnxruntime says {label} where the product says {prediction['value']}")
 
 
-def enhance(story: Story, client: Client, one: Trained) -> None:
-    """Searches for a better model; whatever is proposed is trained and measured."""
-    story.step("Look for a model that tells the digits better")
+def enhance(story: Story, client: Client, one: Trained, task_id: str) -> None:
+    """Waits for the search that began when `one` was trained."""
+    story.step("Is there a model that is better on breast cancer? What was proposed meanwhile, measured")
     with display_enhancement.progress(story.screen, f" {one.example.name:<13}") as show:
-        found = client.ai.enhance(job_id=one.job.job_id, max_trials=ENHANCE_TRIALS, on_progress=show)
+        found = client.ai.wait(task_id, show)
     story.say(display_enhancement.enhancement(found))
 
 

@@ -48,11 +48,15 @@ class Ai:
 
         asked: see `enhance_async`. on_progress: told the part that is done, from 0 to 1, now and then.
         """
-        task = self.enhance_async(**asked)  # type: ignore[arg-type]
-        while task.status == "processing":
+        return self.wait(self.enhance_async(**asked).task_id, on_progress)  # type: ignore[arg-type]
+
+    def wait(
+        self, task_id: str, on_progress: Callable[[float], None] = lambda _: None
+    ) -> enhancement_pb2.Enhancement:
+        """The enhancement of a task, when it has ended, however it did. Raises NotFound."""
+        while (task := self.task(task_id)).status == "processing":
             on_progress(task.progress)
             time.sleep(LOOK_SECONDS)
-            task = self.task(task.task_id)
         on_progress(1.0)
         return task.result
 

@@ -188,7 +188,7 @@ class Turn(Held):
         if left is not None and left <= 0:
             await self._keep(f"{_NO_MONEY} before what did better on validation rows could be tested.")
             return
-        await self.save(replace(one, finals=final(chosen, one.subject.seed)))
+        await self.save(replace(one, finals=final(chosen, one.subject.seed, one.asked.max_trials)))
 
     async def _test(self, finals: Finals) -> None:
         search = finals.search

@@ -16,7 +16,8 @@ LLM_ROUNDS, HYBRID_ROUNDS = 3, 2
 PROPOSED_SHARE = 0.3
 FINALISTS = 3
 TRIALS_OF_FINALIST = 4  # of an arm: what is tested should not cost more than what is searched
-SEEDS = 5
+SEEDS, FEW_SEEDS = 5, 3  # of each side; few where an arm has few trials
+FEW_TRIALS = 8
 # One-sided. Two rows of a table that say the same would pass a test at 5 % in one of twenty tables.
 SIGNIFICANT = 0.025
 
@@ -99,9 +100,10 @@ def finalists(enhancement: Enhancement) -> tuple[Finalist, ...]:
     return tuple(chosen)
 
 
-def final(chosen: tuple[Finalist, ...], seed: int) -> Finals:
+def final(chosen: tuple[Finalist, ...], seed: int, max_trials: int) -> Finals:
     """The sweep that trains each of them with every seed. The first seed is the input's own."""
-    seeds = tuple((seed + 1_000_003 * number) % 2**32 for number in range(SEEDS))
+    count = SEEDS if max_trials >= FEW_TRIALS else FEW_SEEDS
+    seeds = tuple((seed + 1_000_003 * number) % 2**32 for number in range(count))
     proposals = tuple(Proposed({**one.values, "seed": s}, one.source) for one in chosen for s in seeds)
     return Finals(chosen, seeds, Search(len(proposals), proposals=proposals))
 

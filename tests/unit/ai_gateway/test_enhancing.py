@@ -75,7 +75,8 @@ def test_finalists_are_the_best_of_all_arms_that_beat_the_input() -> None:
 
 def test_a_final_is_won_on_validation_rows_over_all_seeds() -> None:
     one = enhancement(run(Arm.DEFAULT, trial(0, 0.5)), run(Arm.TPE, trial(0, 0.4, a=1), trial(1, 0.3, a=2)))
-    played = final(finalists(one), 7)
+    assert len(final(finalists(one), 7, 7).seeds) == 3
+    played = final(finalists(one), 7, 12)
     assert len(set(played.seeds)) == SEEDS
     assert played.seeds[0] == 7
     assert played.search.size == 3 * SEEDS
