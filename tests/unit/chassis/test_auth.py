@@ -247,3 +247,24 @@ def test_what_is_shown_is_handed_on() -> None:
     assert shown({"authorization": "Bearer a", "x-api-key": "b"}) == "a"
     assert shown({"x-api-key": "b"}) == "b"
     assert shown({}) == ""
+
+
+def test_a_delegate_is_one_tenants_for_a_call_and_for_training_only(
+    path: Path, opened: Callable[[], Door]
+) -> None:
+    key = made(path, "training:delegate", "ai:call", tenant="gateway")
+    door = opened()
+    for tenant in ("team-a", "team-b"):
+        caller = door.admit(CREATE, {"authorization": f"Bearer {key}", callers.HEADER: tenant})
+        assert caller
+        assert (caller.tenant, caller.everywhere) == (tenant, False)
+        assert caller.scopes == {Scope.TRAINING_READ, Scope.TRAINING_WRITE}
+        named = {"authorization": f"Bearer {key}", callers.HEADER: tenant}
+        assert problem(door, named, CHAT).startswith("PERMISSION_DENIED")
+        assert problem(door, named, PUT).startswith("PERMISSION_DENIED")
+    assert problem(door, {"authorization": f"Bearer {key}"}).startswith("PERMISSION_DENIED")
+    reader = made(path, "training:read", tenant="team-a")
+    other = {"authorization": f"Bearer {reader}", callers.HEADER: "team-b"}
+    found = opened().admit(GET, other)
+    assert found
+    assert found.tenant == "team-a"  # and who asks for another tenant's is refused where it is asked for
