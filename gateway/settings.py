@@ -22,6 +22,7 @@ class EdgeSettings(ServiceSettings):
     health_address: str = "127.0.0.1:50053"
     access_log: str = "/dev/stdout"
     descriptor_set: Path = HERE / "api.pb"
+    edge_threads: int = Field(max(1, (os.cpu_count() or 1) // 2), ge=1)  # that serve connections
     ready_timeout: float = Field(30.0, gt=0)  # seconds that the stack gets to become healthy
 
 

