@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
 
 from services.chassis.errors import PermissionDenied, invalid_fields
 from services.chassis.scopes import Scope
@@ -32,17 +32,24 @@ class Caller:
 
 # Of the call that this task or thread works on; None where no keys are asked for.
 CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
+_TENANT: ContextVar[str] = ContextVar("tenant", default=DEFAULT_TENANT)
 
 
-def tenant(context: Any) -> str:
-    """The tenant that the call is for; raises PermissionDenied when it is not the key's."""
-    asked = _asked(context)
-    caller = CALLER.get()
-    if caller is None:
-        return asked or DEFAULT_TENANT
+def enter(caller: Caller | None, metadata: Mapping[str, str]) -> None:
+    """What this task or thread does from now on, it does for that call.
+
+    Raises InvalidArgument, and PermissionDenied when the tenant that it names is not the key's.
+    """
+    CALLER.set(caller)
+    asked = _asked(metadata)
     if asked:
         require(asked)
-    return asked or caller.tenant
+    _TENANT.set(asked or (caller.tenant if caller else DEFAULT_TENANT))
+
+
+def tenant() -> str:
+    """The tenant that the call is for."""
+    return _TENANT.get()
 
 
 def key() -> str:
@@ -64,8 +71,8 @@ def require(name: str) -> None:
         raise PermissionDenied("PERMISSION_DENIED", message, key_id=key(), tenant=name)
 
 
-def _asked(context: Any) -> str:
-    name = str(dict(context.invocation_metadata() or ()).get(HEADER, ""))
+def _asked(metadata: Mapping[str, str]) -> str:
+    name = metadata.get(HEADER, "")
     if name and not NAME.fullmatch(name):
         raise invalid_fields({HEADER: "has to be 1 to 64 letters, digits, '.', '_' or '-'"})
     return name

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 import grpc
 from opentelemetry import trace
 
+from services.chassis import callers
 from services.chassis.auth import Door
 from services.chassis.callers import CALLER
 from services.chassis.errors import AppError, DeadlineExceeded, Internal, Unimplemented
@@ -141,8 +142,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         Raises Unauthenticated and PermissionDenied where the method has no such form.
         """
         try:
-            if self._door and call.method != UNKNOWN:
-                CALLER.set(self._door.admit(call.method, call.metadata))
+            if call.method != UNKNOWN:
+                caller = self._door.admit(call.method, call.metadata) if self._door else None
+                callers.enter(caller, call.metadata)
             return None
         except AppError as error:
             if (refuse := self._refusals.get(call.method)) is None:

@@ -66,7 +66,7 @@ def build(settings: TrainingSettings) -> Served:
     url = settings.database("training")
     database = Database(url)
     migrate(url, Path(migrations.__path__[0]))
-    store = SqlStore(database, callers.only)
+    store = SqlStore(database, callers.only, callers.tenant)
     artifacts = DiskArtifacts(settings.data_dir)
     artifacts.clear_spools(STALE_SPOOL_SECONDS)
     executor = LocalExecutor(worker_command(), worker_environment(), settings.data_dir / "attempts")

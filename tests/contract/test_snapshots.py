@@ -56,7 +56,7 @@ from tests.unit.training.samples import (
 
 SCRIPTS = Path(migrations.__path__[0])
 SNAPSHOTS = Path(__file__).with_name("snapshots")
-RELEASES = ("0001", "0002", "0003", "0004")
+RELEASES = ("0001", "0002", "0003", "0004", "0005")
 EVERYTHING = Page(1000)
 SECOND = timedelta(seconds=1)
 # In full, for defaults may change and what is stored may not.
@@ -133,9 +133,9 @@ def copy(file: Path, url: str, release: str) -> None:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[Store]:
+def opened(url: str, tenant: str | None = None) -> Iterator[Store]:
     database = Database(url)
-    yield SqlStore(database)
+    yield SqlStore(database, lambda: tenant)
     database.close()
 
 
@@ -167,8 +167,8 @@ def assert_first_release_is_there(tx: Transaction) -> None:
     """What 0001.sql holds, as this release says it."""
     table = replace(dataset(held=FIRST_CONTENT), version=1)
     assert tx.datasets.page(EVERYTHING) == [(2, table), (1, dataset("empty"))]
-    assert tx.datasets.versions("table", EVERYTHING) == [(1, version(1, FIRST_CONTENT))]
-    assert tx.datasets.versions("empty", EVERYTHING) == []
+    assert tx.datasets.versions(dataset(), EVERYTHING) == [(1, version(1, FIRST_CONTENT))]
+    assert tx.datasets.versions(dataset("empty"), EVERYTHING) == []
     assert tx.datasets.holds_content("a1")
     assert all_jobs(tx) == JOBS
     assert [position for position, _ in tx.jobs.page(EVERYTHING, None)] == [6, 5, 4, 3, 2, 1]
@@ -327,7 +327,7 @@ def fill(store: Store) -> None:
         tx.datasets.put(dataset("empty"))
         for number, held in enumerate(VERSIONS, 1):
             tx.datasets.put(replace(TABLE, content=held, version=number))
-            tx.datasets.add_version(version(number, held))
+            tx.datasets.add_version(TABLE, version(number, held))
         for one in second_release().values():
             tx.jobs.add(one)
         tx.jobs.record("job-running", HISTORY)
@@ -348,7 +348,7 @@ def test_this_release_is_read_back(before: Callable[[str], str], release: str) -
         with store.read() as tx:
             assert [item for _, item in tx.datasets.page(EVERYTHING)] == [TABLE, dataset("empty")]
             expected = [(number, version(number, VERSIONS[number - 1])) for number in (2, 1)]
-            assert tx.datasets.versions("table", EVERYTHING) == expected
+            assert tx.datasets.versions(dataset(), EVERYTHING) == expected
             assert all_jobs(tx) == second_release()
             history = tx.jobs.history("job-running", 0, 100)
             assert [replace(one, position=0) for one in history] == HISTORY
@@ -362,6 +362,31 @@ def test_this_release_is_read_back(before: Callable[[str], str], release: str) -
         with store.write() as tx:
             tx.jobs.update_held(replace(second_release()[JobState.RUNNING], step=8))
             tx.jobs.add(job("job-new"))
+
+
+def test_names_become_each_tenants_own(before: Callable[[str], str]) -> None:
+    url = before("0004")
+    database = Database(url)
+    with database.write() as connection:
+        sqlite = connection.dialect.name == "sqlite"
+        given = "json_set(document, '$.tenant', 'lab')"
+        if not sqlite:
+            given = "jsonb_set(document::jsonb, '{tenant}', '\"lab\"')::json"
+        for table, key in (("datasets", "dataset_id = 'table'"), ("registered_models", "name = 'roses'")):
+            connection.exec_driver_sql(f"UPDATE {table} SET document = {given} WHERE {key}")
+    database.close()
+    migrate(url, SCRIPTS)
+    table = replace(TABLE, tenant="lab")
+    for tenant, held in {"lab": table, "default": None}.items():
+        with opened(url, tenant) as store, store.write() as tx:
+            assert tx.datasets.get("table") == held
+            assert (tx.registry.get("roses") is not None) == (held is not None)
+            assert (tx.datasets.get("empty") is not None) == (held is None)
+            assert [number for number, _ in tx.datasets.versions(table, EVERYTHING)] == [2, 1]
+            assert [name for name, _ in tx.registry.pointing_to("model-1")] == ["roses"]
+    with opened(url, "lab") as store, store.write() as tx:
+        tx.datasets.delete(table)
+        assert tx.datasets.versions(table, EVERYTHING) == []
 
 
 def test_the_newest_snapshot_is_of_this_schema_and_leaves_no_table_out(tmp_path: Path) -> None:

@@ -58,14 +58,14 @@ def add(store: Store, *jobs: Job) -> None:
 def test_what_is_not_there_is_none(store: Store, name: str) -> None:
     with store.read() as tx:
         assert tx.datasets.get(name) is tx.jobs.get(name) is tx.models.get(name) is None
-        assert tx.uploads.get(name) is tx.requests.find(name) is tx.datasets.version(name, 1) is None
+        assert tx.uploads.get(name) is tx.requests.find(name) is tx.datasets.version(dataset(name), 1) is None
         assert (
             tx.jobs.points(name, 0, 10) == tx.jobs.events(name, 0, 10) == tx.jobs.history(name, 0, 10) == []
         )
-        assert tx.datasets.versions(name, EVERYTHING) == []
+        assert tx.datasets.versions(dataset(name), EVERYTHING) == []
     with store.write() as tx:
-        assert tx.jobs.lock(name) is tx.datasets.lock(name) is tx.uploads.lock(name) is None
-        tx.datasets.delete(name)
+        assert tx.jobs.lock(name) is tx.datasets.lock(name, "default") is tx.uploads.lock(name) is None
+        tx.datasets.delete(dataset(name))
         tx.jobs.delete(name)
         tx.models.delete(name)
         tx.uploads.delete(name)
@@ -83,7 +83,7 @@ def test_a_dataset_is_put_replaced_and_deleted(store: Store) -> None:
             assert [item for _, item in tx.datasets.page(EVERYTHING)] == [kept]
             assert tx.datasets.holds_content("a1") is held
     with store.write() as tx:
-        tx.datasets.delete("table")
+        tx.datasets.delete(full)
     with store.read() as tx:
         assert tx.datasets.get("table") is None
         assert not tx.datasets.holds_content("a1")
@@ -104,7 +104,7 @@ def test_names_are_kept_in_the_order_of_their_codes_with_what_they_point_to(stor
         versions = [(name, one.version) for name, one in tx.registry.pointing_to("m2")]
         assert versions == [("a", 1), ("b", 2)]
         tx.registry.put(named["b"].without(2, LATER))
-        tx.registry.delete("a")
+        tx.registry.delete(named["a"])
     with store.read() as tx:
         assert tx.registry.pointing_to("m2") == []
         assert tx.registry.get("a") is None
@@ -251,7 +251,7 @@ def test_lists_come_newest_first_and_survive_deletions_between_pages(store: Stor
         tx.datasets.put(replace(dataset("d0"), display_name="put again, and no newer for it"))
     with store.write() as tx:
         first = tx.datasets.page(Page(2)), tx.models.page(Page(2)), tx.jobs.page(Page(2), None)
-        tx.datasets.delete("d4")
+        tx.datasets.delete(dataset("d4"))
         tx.models.delete("m3")
         tx.jobs.delete("j3")
         before = [Page(2, items[-1][0]) for items in first]
@@ -516,19 +516,19 @@ def test_versions_are_kept_beside_the_newest(store: Store) -> None:
     for number, held in enumerate(contents, 1):
         with store.write() as tx:
             tx.datasets.put(replace(dataset(held=held), version=number))
-            tx.datasets.add_version(version(number, held))
+            tx.datasets.add_version(dataset(), version(number, held))
     with store.write() as tx:
         tx.datasets.put(replace(dataset("other", contents[0]), version=1))
-        tx.datasets.add_version(version(1, contents[0], "other"))
+        tx.datasets.add_version(dataset("other"), version(1, contents[0], "other"))
     with store.read() as tx:
         assert tx.datasets.get("table") == replace(dataset(held=contents[2]), version=3)
         for number, held in enumerate(contents, 1):
-            assert tx.datasets.version("table", number) == version(number, held)
-        assert tx.datasets.version("table", 4) is tx.datasets.version("table", 2**62) is None
+            assert tx.datasets.version(dataset(), number) == version(number, held)
+        assert tx.datasets.version(dataset(), 4) is tx.datasets.version(dataset(), 2**62) is None
         expected = [(number, version(number, contents[number - 1])) for number in (3, 2, 1)]
-        assert tx.datasets.versions("table", EVERYTHING) == expected
-        assert tx.datasets.versions("table", Page(1)) == expected[:1]
-        assert tx.datasets.versions("table", Page(1, 3)) == expected[1:2]
+        assert tx.datasets.versions(dataset(), EVERYTHING) == expected
+        assert tx.datasets.versions(dataset(), Page(1)) == expected[:1]
+        assert tx.datasets.versions(dataset(), Page(1, 3)) == expected[1:2]
         assert [tx.datasets.holds_content(name) for name in ("c1", "c2", "c3", "a1")] == [
             True,
             False,
@@ -543,11 +543,11 @@ def test_old_versions_of_a_content_are_dropped_and_the_newest_kept(store: Store)
         for name, held in {"again": (old, new, old), "over": (old, new), "only": (old,)}.items():
             tx.datasets.put(replace(dataset(name, held[-1]), version=len(held)))
             for number, one in enumerate(held, 1):
-                tx.datasets.add_version(version(number, one, name))
+                tx.datasets.add_version(dataset(name), version(number, one, name))
         tx.datasets.drop_versions("old")
     with store.read() as tx:
         left = {
-            name: [number for number, _ in tx.datasets.versions(name, EVERYTHING)]
+            name: [number for number, _ in tx.datasets.versions(dataset(name), EVERYTHING)]
             for name in ("again", "over", "only")
         }
     assert left == {"again": [3, 2], "over": [2], "only": [1]}
@@ -557,13 +557,13 @@ def test_a_deleted_dataset_takes_its_versions_along(store: Store) -> None:
     with store.write() as tx:
         for name in ("a", "b"):
             tx.datasets.put(dataset(name, content()))
-            tx.datasets.add_version(version(1, content(), name))
-        tx.datasets.delete("a")
+            tx.datasets.add_version(dataset(name), version(1, content(), name))
+        tx.datasets.delete(dataset("a"))
     with store.write() as tx:
-        assert tx.datasets.version("a", 1) is None
-        assert tx.datasets.version("b", 1) is not None
+        assert tx.datasets.version(dataset("a"), 1) is None
+        assert tx.datasets.version(dataset("b"), 1) is not None
         tx.datasets.put(dataset("a"))
-        assert tx.datasets.versions("a", EVERYTHING) == []
+        assert tx.datasets.versions(dataset("a"), EVERYTHING) == []
 
 
 def test_uploads_are_put_replaced_listed_and_expire(store: Store) -> None:
@@ -645,7 +645,7 @@ def test_who_is_alone_keeps_others_of_that_name_out(store: Store) -> None:
 
 
 LOCKS: dict[str, Callable[[Transaction], object]] = {
-    "datasets": lambda tx: tx.datasets.lock("table"),
+    "datasets": lambda tx: tx.datasets.lock("table", "default"),
     "jobs": lambda tx: tx.jobs.lock("job-1"),
     "uploads": lambda tx: tx.uploads.lock("upload-1"),
 }

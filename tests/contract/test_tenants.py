@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import text
 
 from services.chassis.database import Database
-from services.chassis.errors import AlreadyExists
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.ports import Page, Replay
 from services.training.domain.registry import RegisteredModel
@@ -25,7 +24,8 @@ class View(SqlStore):
 
     def __init__(self, database: Database) -> None:
         self.tenant: str | None = None
-        super().__init__(database, lambda: self.tenant)
+        self.acting = "default"
+        super().__init__(database, lambda: self.tenant, lambda: self.acting)
         self.database = database
 
 
@@ -53,7 +53,7 @@ def seen(store: View, tenant: str | None) -> dict[str, int]:
             kind: getattr(tx, kind) for kind in ("datasets", "models", "uploads", "jobs", "sweeps")
         }
         found = {kind: [part.get("it")] for kind, part in kinds.items()}
-        for kind in ("datasets", "uploads", "jobs", "sweeps"):
+        for kind in ("uploads", "jobs", "sweeps"):
             found[kind].append(kinds[kind].lock("it"))
         for kind in ("datasets", "models", "uploads", "sweeps"):
             found[kind] += kinds[kind].page(EVERYTHING)
@@ -63,33 +63,54 @@ def seen(store: View, tenant: str | None) -> dict[str, int]:
 
 
 def test_what_belongs_to_others_is_not_there(store: View) -> None:
-    everything = {"datasets": 3, "models": 2, "uploads": 3, "jobs": 3, "sweeps": 3, "registry": 2}
-    assert seen(store, "a") == seen(store, None) == everything
+    everything = {"datasets": 2, "models": 2, "uploads": 3, "jobs": 3, "sweeps": 3, "registry": 2}
+    assert seen(store, "a") == everything
+    # Names are the tenant's that a call is for, also for those who see all tenants' things.
+    assert seen(store, None) == everything | {"datasets": 1, "registry": 1}
+    store.acting = "a"
+    assert seen(store, None) == everything
     assert seen(store, "b") == seen(store, "") == seen(store, "default") == dict.fromkeys(everything, 0)
 
 
 def test_what_no_tenant_is_named_for_belongs_to_the_default_one(store: View) -> None:
-    for table in ("datasets", "models", "uploads"):
+    for table in ("models", "uploads"):
         with store.database.write() as connection:
             sqlite = connection.dialect.name == "sqlite"
             without = "json_remove(document, '$.tenant')" if sqlite else "(document::jsonb - 'tenant')::json"
             connection.execute(text(f"UPDATE {table} SET document = {without}"))
-    unnamed = {"datasets": 3, "models": 2, "uploads": 3}
-    named = {"jobs": 3, "sweeps": 3, "registry": 2}
+    unnamed = {"models": 2, "uploads": 3}
+    named = {"datasets": 2, "jobs": 3, "sweeps": 3, "registry": 2}
     assert seen(store, "default") == unnamed | dict.fromkeys(named, 0)
     assert seen(store, "a") == named | dict.fromkeys(unnamed, 0)
 
 
-def test_an_id_that_another_tenant_has_cannot_be_taken_over(store: View) -> None:
+def test_a_name_that_another_tenant_has_is_free(store: View) -> None:
+    theirs, named = replace(dataset("it"), tenant="b"), RegisteredModel("it", NOW, NOW, "b")
     store.tenant = "b"
-    with store.write() as tx, pytest.raises(AlreadyExists) as refused:
-        tx.datasets.put(replace(dataset("it"), tenant="b"))
-    assert "tenant" not in str(refused.value)
-    with store.write() as tx, pytest.raises(AlreadyExists):
-        tx.registry.put(RegisteredModel("it", NOW, NOW, "b"))
+    with store.write() as tx:
+        tx.datasets.put(theirs)
+        tx.registry.put(named)
+    with store.write() as tx:
+        assert (tx.datasets.get("it"), tx.registry.get("it")) == (theirs, named)
+        assert (tx.datasets.page(EVERYTHING)[0][1], tx.registry.page("", 9)) == (theirs, [named])
+        tx.datasets.delete(theirs)
+        tx.registry.delete(named)
     store.tenant = "a"
     with store.read() as tx:
         assert tx.datasets.get("it") == replace(dataset("it", held=content()), tenant="a")
+        assert len(tx.registry.page("", 9)) == 1
+
+
+def test_a_page_of_all_tenants_names_leaves_none_out(store: View) -> None:
+    with store.write() as tx:
+        for tenant in ("b", "c", "default"):
+            tx.registry.put(RegisteredModel("it", NOW, NOW, tenant))
+    store.tenant, found, after = None, [], ""
+    with store.read() as tx:
+        while page := tx.registry.page(after, 1):
+            found.append(page[0].tenant)
+            after = page[0].key
+    assert found == ["a", "b", "c", "default"]
 
 
 def test_contents_in_use_and_the_queue_are_everyones(store: View) -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from gateway.stack import Stack
+from tests.e2e.keyed import job, key, keyed  # noqa: F401 (fixtures of several files)
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,6 @@ and the vendors' SDKs."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -22,84 +19,12 @@ from mlapi.training.v1 import job_service_pb2, job_service_pb2_grpc
 from mlapi_client import Client, PermissionDenied, Unauthenticated, key_file
 
 from gateway.stack import SERVICES, Stack
-from services.ai_gateway.fakes.app import KEY, Fake
-from services.ai_gateway.fakes.serving import serving_in_thread
 from tests.contract.waiting import until
-from tests.e2e.journeys import flowers, only_error, upload
+from tests.e2e.journeys import only_error
+from tests.e2e.keyed import Keyed
 
 CHEAP, HAIKU = "openai/gpt-5-mini", "anthropic/claude-haiku-4-5"
-EVERYTHING = ("training:read", "training:write", "ai:call", "ai:budgets")
 UNKNOWN = "mlk_abcdefghijkl_" + "x" * 32
-
-
-@dataclass
-class Keyed:
-    """A stack that asks for keys. shown: every key that was made."""
-
-    stack: Stack
-    file: Path
-    shown: list[str] = field(default_factory=list)
-
-    def key(self, *scopes: str, tenant: str = "team-a") -> str:
-        """A new key, which the services know already."""
-        made = key_file.create(self.file, tenant, scopes)[1]
-        self.shown.append(made)
-        self.wait(made, 200)
-        return made
-
-    def wait(self, key: str, status: int) -> None:
-        """Returns when a key is answered with `status` everywhere; a key of any scope is known."""
-        deadline = time.monotonic() + 10
-        while {self._known(key, route) for route in ("/v1/jobs", "/v1/ai/models")} != {status == 200}:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-    def _known(self, key: str, route: str) -> bool:
-        with self.rest(key) as rest:
-            return rest.get(route).status_code != 401
-
-    def rest(self, key: str = "", **headers: str) -> httpx.Client:
-        """A REST caller."""
-        shown = {"authorization": f"Bearer {key}"} if key else {}
-        return httpx.Client(base_url=self.stack.url, timeout=30, headers={**shown, **headers})
-
-
-@pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
-    folder = tmp_path_factory.mktemp("keyed")
-    file, own = folder / "keys.json", folder / "health.key"
-    health_key = key_file.create(file, "health", ["ai:call"])[1]
-    own.write_text(health_key + "\n")
-    with serving_in_thread(Fake()) as address:
-        settings = {
-            "AUTH_MODE": "keys",
-            "API_KEYS_FILE": str(file),
-            "AI_TRAINING_API_KEY": key_file.create(file, "gateway", ["training:delegate"])[1],
-            "HEALTH_API_KEY_FILE": str(own),
-            "LOG_LEVEL": "DEBUG",
-            "OPENAI_BASE_URL": f"{address}/openai/v1",
-            "ANTHROPIC_BASE_URL": f"{address}/anthropic",
-            "OPENAI_API_KEY": KEY,
-            "ANTHROPIC_API_KEY": KEY,
-        }
-        with Stack(folder / "data", settings) as stack:
-            yield Keyed(stack, file, [health_key])
-
-
-@pytest.fixture(scope="module")
-def key(keyed: Keyed) -> str:
-    """A key of team-a for everything but other tenants."""
-    return keyed.key(*EVERYTHING)
-
-
-@pytest.fixture(scope="module")
-def job(keyed: Keyed, key: str) -> str:
-    """A job of team-a."""
-    with keyed.rest(key) as rest:
-        upload(rest, "flowers", flowers())
-        made = rest.post("/v1/jobs", json={"dataset_id": "flowers", "target": "kind", "logistic": {}})
-        assert made.status_code == 200, made.text
-        return str(made.json()["job_id"])
 
 
 def reason(status: int, answer: httpx.Response) -> str:
@@ -169,52 +94,6 @@ def test_the_python_client(keyed: Keyed, key: str, job: str) -> None:
     reader = keyed.key("ai:call")
     with Client(keyed.stack.address, api_key=reader) as client, pytest.raises(PermissionDenied):
         client.ai.enhance_async(job_id=job)
-
-
-ROUTES = {
-    "job": ["GET ", "GET /metrics", "GET /events", "GET :watch", "POST :cancel", "POST :resume", "DELETE "],
-    "model": ["GET ", "POST :predict", "GET :explain", "GET :export?format=onnx", "DELETE "],
-    "dataset": ["GET ", "GET /versions", "DELETE "],
-    "upload": ["GET ", "POST :write?offset=0", "POST :complete", "DELETE "],
-}
-BODIES: dict[str, Any] = {
-    "POST :predict": {"json": {"rows": [{}]}},
-    "POST :write?offset=0": {"content": b"a"},
-}
-
-
-def test_what_belongs_to_others_is_as_if_it_were_not_there(keyed: Keyed, key: str, job: str) -> None:
-    other, admin = keyed.key(*EVERYTHING, tenant="team-b"), keyed.key("admin", tenant="ops")
-    with Client(keyed.stack.address, api_key=key) as client:
-        mine = {"job": job, "dataset": "flowers", "model": client.jobs.wait(job).model_id}
-    with keyed.rest(key) as rest:
-        mine["upload"] = rest.post("/v1/uploads", json={"dataset_id": "flowers"}).json()["upload_id"]
-    with keyed.rest(other) as rest:
-        for kind, routes in ROUTES.items():
-            for route in routes:
-                verb, path = route.split(" ")
-                theirs, none = (
-                    rest.request(verb, f"/v1/{kind}s/{name}{path}", **BODIES.get(route, {}))
-                    for name in (mine[kind], "none")
-                )
-                assert reason(404, theirs) == reason(404, none) == f"{kind.upper()}_NOT_FOUND"
-                assert theirs.json()["message"].replace(mine[kind], "none") == none.json()["message"]
-            assert rest.get(f"/v1/{kind}s").json()[f"{kind}s"] == []
-        asked = {"dataset_id": "flowers", "target": "kind"}
-        assert reason(404, rest.post("/v1/jobs", json=asked)) == "DATASET_NOT_FOUND"
-        assert reason(404, rest.post("/v1/ai/enhance", json={"job_id": job})) == "JOB_NOT_FOUND"
-        taken = rest.post("/v1/datasets/flowers:upload", content=b"a\n1\n")
-        assert reason(409, taken) == "ALREADY_EXISTS"  # ids are the installation's
-        own = flowers(seed=2)
-        upload(rest, "tulips", own)
-        warm = {"dataset_id": "tulips", "target": "kind", "warm_start_model_id": mine["model"]}
-        assert reason(404, rest.post("/v1/jobs", json=warm)) == "MODEL_NOT_FOUND"
-    for shown in (key, admin):
-        with keyed.rest(shown) as rest:
-            for kind, name in mine.items():
-                assert name in [one[f"{kind}_id"] for one in rest.get(f"/v1/{kind}s").json()[f"{kind}s"]]
-    with keyed.rest(other, **{"x-tenant": "team-a"}) as rest:
-        assert reason(403, rest.post("/v1/jobs", json={"dataset_id": "flowers"})) == "PERMISSION_DENIED"
 
 
 def test_usage_and_budgets_are_the_keys_tenants(keyed: Keyed) -> None:

@@ -42,27 +42,27 @@ class BatchServicer(batch_service_pb2_grpc.BatchServiceServicer):
         self._batches = batches
 
     async def CreateBatch(self, request: Any, context: Any) -> batch_pb2.Batch:
-        return _message(await self._batches.create(_asked(request), Account(tenant(context), key())))
+        return _message(await self._batches.create(_asked(request), Account(tenant(), key())))
 
     async def GetBatch(self, request: Any, context: Any) -> batch_pb2.Batch:
-        return _message(await self._batches.get(request.batch_id, tenant(context)))
+        return _message(await self._batches.get(request.batch_id, tenant()))
 
     async def ListBatches(self, request: Any, context: Any) -> batch_service_pb2.ListBatchesResponse:
         size = pages.size(request.page_size)
         before = pages.place("batches", request.page_token)
-        found = await self._batches.page(tenant(context), size + 1, before)
+        found = await self._batches.page(tenant(), size + 1, before)
         page, more = found[:size], len(found) > size
         token = pages.token("batches", page[-1].made.timestamp(), page[-1].batch_id) if more else ""
         return batch_service_pb2.ListBatchesResponse(batches=map(_message, page), next_page_token=token)
 
     async def CancelBatch(self, request: Any, context: Any) -> batch_pb2.Batch:
-        return _message(await self._batches.cancel(request.batch_id, tenant(context)))
+        return _message(await self._batches.cancel(request.batch_id, tenant()))
 
     async def GetBatchResults(self, request: Any, context: Any) -> batch_service_pb2.GetBatchResultsResponse:
         size, after = pages.size(request.page_size), -1
         if request.page_token:
             after = _number(request.page_token)
-        found = await self._batches.results(request.batch_id, tenant(context), size + 1, after)
+        found = await self._batches.results(request.batch_id, tenant(), size + 1, after)
         page = batch_service_pb2.GetBatchResultsResponse()
         room = LARGEST_PAGE
         for told in found[:size]:

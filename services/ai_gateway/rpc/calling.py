@@ -24,7 +24,7 @@ def call(context: Any) -> Call:
         raise invalid_fields({CACHE: "has to be on or off"})
     if len(key) > LONGEST_KEY:
         raise invalid_fields({"idempotency-key": f"has to be at most {LONGEST_KEY} characters"})
-    account = Account(callers.tenant(context), callers.key())
+    account = Account(callers.tenant(), callers.key())
     traced.tell("mlapi.tenant", account.tenant)
     call_id = clock.new_id("call", CALL_SYMBOLS)
     return Call(call_id, account, context.time_remaining(), _CACHES[cache], key)

@@ -44,19 +44,19 @@ class EnhancementServicer(enhancement_service_pb2_grpc.EnhancementServiceService
         return mapping.task(await self._create(request, context), result=False)
 
     async def GetTask(self, request: Any, context: Any) -> enhancement_service_pb2.Task:
-        return mapping.task(await self._enhancements.task(request.task_id, tenant(context)))
+        return mapping.task(await self._enhancements.task(request.task_id, tenant()))
 
     async def CancelTask(self, request: Any, context: Any) -> enhancement_service_pb2.Task:
-        return mapping.task(await self._enhancements.cancel(request.task_id, tenant(context)))
+        return mapping.task(await self._enhancements.cancel(request.task_id, tenant()))
 
     async def GetEnhancement(self, request: Any, context: Any) -> enhancement_pb2.Enhancement:
-        return mapping.enhancement(await self._enhancements.get(request.enhancement_id, tenant(context)))
+        return mapping.enhancement(await self._enhancements.get(request.enhancement_id, tenant()))
 
     async def ListEnhancements(
         self, request: Any, context: Any
     ) -> enhancement_service_pb2.ListEnhancementsResponse:
         size, before = pages.size(request.page_size), pages.place("enhancements", request.page_token)
-        found = await self._enhancements.page(tenant(context), size + 1, before)
+        found = await self._enhancements.page(tenant(), size + 1, before)
         page, last = found[:size], found[:size][-1:]
         return enhancement_service_pb2.ListEnhancementsResponse(
             enhancements=map(mapping.enhancement, page),
@@ -64,7 +64,7 @@ class EnhancementServicer(enhancement_service_pb2_grpc.EnhancementServiceService
         )
 
     async def GetReport(self, request: Any, context: Any) -> HttpBody:
-        one = await self._enhancements.get(request.enhancement_id, tenant(context))
+        one = await self._enhancements.get(request.enhancement_id, tenant())
         if not one.ended:
             message = f"The enhancement {one.enhancement_id!r} has not ended."
             raise FailedPrecondition("ENHANCEMENT_NOT_FINISHED", message, enhancement_id=one.enhancement_id)
@@ -81,14 +81,14 @@ class EnhancementServicer(enhancement_service_pb2_grpc.EnhancementServiceService
             request.name,
             request.alias,
             request.force,
-            tenant(context),
+            tenant(),
             _caller(context),
         )
-        one = await self._enhancements.get(request.enhancement_id, tenant(context))
+        one = await self._enhancements.get(request.enhancement_id, tenant())
         return mapping.version(adopted, one)
 
     async def _create(self, request: Any, context: Any) -> Enhancement:
-        account = Account(tenant(context), key())
+        account = Account(tenant(), key())
         await self._limiter.acquire(account.tenant, account.key, ENHANCE, 0)
         asked = mapping.asked(request)
         return await self._enhancements.create(asked, account, _caller(context), request.request_id)

@@ -51,11 +51,11 @@ class Contents:
     ) -> tuple[Dataset, str]:
         """The dataset with `content` as its newest version, and the content that this superseded, if any.
 
-        tenant: whose a new dataset is. Raises AlreadyExists for an id that another tenant has.
+        tenant: whose the dataset is.
         The same content again is no new version. Raises Unavailable when its file has just been deleted.
         """
         tx.alone(f"dataset/{dataset_id}")
-        old = tx.datasets.lock(dataset_id) or Dataset(dataset_id, "", None, now, now, tenant=tenant)
+        old = tx.datasets.lock(dataset_id, tenant) or Dataset(dataset_id, "", None, now, now, tenant=tenant)
         reserve_content(tx, content.key)
         if not self.artifacts.content(content.key).exists():
             raise Unavailable("SERVICE_UNAVAILABLE", "The same content was just deleted; upload again.", 1.0)
@@ -63,7 +63,7 @@ class Contents:
             return old, ""
         dataset = replace(old, content=content, version=old.version + 1, update_time=now)
         tx.datasets.put(dataset)
-        tx.datasets.add_version(Version(dataset_id, dataset.version, content, now))
+        tx.datasets.add_version(dataset, Version(dataset_id, dataset.version, content, now))
         return dataset, old.content.key if old.content else ""
 
     @contextmanager

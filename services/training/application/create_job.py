@@ -14,7 +14,7 @@ from services.training.application.features import check_columns, check_start_co
 from services.training.application.ports import Store, Transaction
 from services.training.application.references import found_model
 from services.training.application.weights import check_classes, check_weights, class_weight_problems
-from services.training.domain.dataset import DEFAULT_TENANT, ColumnType, Content, ProfiledColumn
+from services.training.domain.dataset import ColumnType, Content, ProfiledColumn
 from services.training.domain.hyperparameters import ALGORITHMS, Blend, Hyperparameters, KMeans
 from services.training.domain.job import (
     DEFAULT_MAX_ATTEMPTS,
@@ -26,6 +26,7 @@ from services.training.domain.job import (
 )
 from services.training.domain.model import Model
 from services.training.domain.schedule import HIGHEST_PRIORITY
+from services.training.domain.tenants import DEFAULT_TENANT
 from services.training.domain.transforms import FeatureTransform
 from services.training.domain.weighting import EVEN, Weighting
 
@@ -210,7 +211,7 @@ def version_of(tx: Transaction, dataset_id: str, number: int) -> tuple[Source, C
     """A version of a dataset, the newest for 0; raises NotFound, FailedPrecondition."""
     dataset = found(tx, dataset_id)
     if number and number != dataset.version:
-        version = tx.datasets.version(dataset_id, number)
+        version = tx.datasets.version(dataset, number)
         if version is None:
             raise NotFound("dataset_version", f"{dataset_id}/{number}")
         return _source(dataset_id, number, version.content), version.content

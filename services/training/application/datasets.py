@@ -9,9 +9,10 @@ from services.chassis.clock import Clock, new_id
 from services.chassis.errors import AlreadyExists, FailedPrecondition, NotFound, invalid_fields
 from services.training.application import idempotency, paging
 from services.training.application.ports import Artifacts, Page, Store, Transaction
-from services.training.domain.dataset import DEFAULT_TENANT, Dataset, Version
+from services.training.domain.dataset import Dataset, Version
 from services.training.domain.job import JobSpec, JobState
 from services.training.domain.sweep import UNFINISHED
+from services.training.domain.tenants import DEFAULT_TENANT
 
 DATASET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LONGEST_NAME = 200
@@ -63,8 +64,7 @@ class Datasets:
         """One page of the versions that are kept, newest first, and the next token; raises NotFound."""
         page = paging.parse("versions", size, token)
         with self.store.read() as tx:
-            found(tx, dataset_id)
-            items = tx.datasets.versions(dataset_id, paging.one_more(page))
+            items = tx.datasets.versions(found(tx, dataset_id), paging.one_more(page))
         return paging.cut("versions", page, items)
 
     def delete(self, dataset_id: str, request_id: str) -> None:
@@ -73,11 +73,12 @@ class Datasets:
         with self.store.write() as tx:
             if idempotency.earlier(tx, request_id, "DeleteDataset", asked):
                 return
-            if tx.datasets.lock(dataset_id) is None:
+            dataset = tx.datasets.lock(dataset_id, found(tx, dataset_id).tenant)
+            if dataset is None:
                 raise NotFound("dataset", dataset_id)
-            _check_unread(tx, dataset_id)
-            contents = _contents(tx, dataset_id)
-            tx.datasets.delete(dataset_id)
+            _check_unread(tx, dataset)
+            contents = _contents(tx, dataset)
+            tx.datasets.delete(dataset)
             idempotency.remember(tx, request_id, "DeleteDataset", asked, None, self.clock())
         for content_id in contents:
             drop_unused_content(self.store, self.artifacts, content_id)
@@ -91,24 +92,29 @@ def found(tx: Transaction, dataset_id: str) -> Dataset:
     return dataset
 
 
-def _check_unread(tx: Transaction, dataset_id: str) -> None:
+def _check_unread(tx: Transaction, dataset: Dataset) -> None:
+    dataset_id, tenant = dataset.dataset_id, dataset.tenant
     for job in tx.jobs.in_states(UNENDED):
-        if any(source.dataset_id == dataset_id for source in job.spec.sources):
+        if job.tenant == tenant and _reads(job.spec, dataset_id):
             message = f"The job {job.job_id!r}, which has not ended, reads the dataset {dataset_id!r}."
             raise FailedPrecondition("DATASET_IN_USE", message, dataset_id=dataset_id, job_id=job.job_id)
     for sweep in tx.sweeps.in_states(UNFINISHED):
-        if any(source.dataset_id == dataset_id for source in sweep.base.sources):
+        if sweep.tenant == tenant and _reads(sweep.base, dataset_id):
             message = f"The sweep {sweep.sweep_id!r}, which has not ended or may go on, reads it."
             raise FailedPrecondition(
                 "DATASET_IN_USE", message, dataset_id=dataset_id, sweep_id=sweep.sweep_id
             )
 
 
-def _contents(tx: Transaction, dataset_id: str) -> set[str]:
+def _reads(spec: JobSpec, dataset_id: str) -> bool:
+    return any(source.dataset_id == dataset_id for source in spec.sources)
+
+
+def _contents(tx: Transaction, dataset: Dataset) -> set[str]:
     """Every content that a version of the dataset holds."""
     held: set[str] = set()
     before: int | None = None
-    while versions := tx.datasets.versions(dataset_id, Page(paging.DEFAULT_SIZE, before)):
+    while versions := tx.datasets.versions(dataset, Page(paging.DEFAULT_SIZE, before)):
         held.update(version.content.key for _, version in versions)
         before = versions[-1][0]
     return held

@@ -37,7 +37,7 @@ class Registration:
 
 @dataclass(frozen=True)
 class Registry:
-    """The names of this installation. A name belongs to the tenant whose models it names."""
+    """Names of models. A name belongs to the tenant whose models it names."""
 
     store: Store
     clock: Clock
@@ -79,7 +79,7 @@ class Registry:
         size, after = paging.parse_named(LIST, size, token)
         with self.store.read() as tx:
             items = tx.registry.page(after, size + 1)
-        following = paging.name_token(LIST, items[size - 1].name) if len(items) > size else ""
+        following = paging.name_token(LIST, items[size - 1].key) if len(items) > size else ""
         return items[:size], following
 
     def set_alias(
@@ -136,8 +136,7 @@ class Registry:
             if idempotency.earlier(tx, request_id, "DeleteRegisteredModel", asked):
                 return
             tx.alone(f"registered/{name}")
-            _found(tx.registry.get(name), name)
-            tx.registry.delete(name)
+            tx.registry.delete(_found(tx.registry.get(name), name))
             idempotency.remember(tx, request_id, "DeleteRegisteredModel", asked, None, self.clock())
 
 

@@ -11,7 +11,8 @@ from services.training.application import idempotency
 from services.training.application.contents import Contents, check_reading, full_disk_is_the_callers_to_know
 from services.training.application.datasets import check_dataset_id
 from services.training.application.ports import Artifacts, Ingest, Spool, Store
-from services.training.domain.dataset import DEFAULT_TENANT, Content, Dataset, Reading
+from services.training.domain.dataset import Content, Dataset, Reading
+from services.training.domain.tenants import DEFAULT_TENANT
 
 
 class CallerGone(Exception):

@@ -14,7 +14,8 @@ from services.training.application import idempotency, paging
 from services.training.application.contents import check_reading
 from services.training.application.datasets import check_dataset_id
 from services.training.application.ports import Artifacts, Store
-from services.training.domain.dataset import DEFAULT_TENANT, Reading
+from services.training.domain.dataset import Reading
+from services.training.domain.tenants import DEFAULT_TENANT
 from services.training.domain.upload import ABANDONED_AFTER, Upload
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from services.training.domain.tenants import DEFAULT_TENANT, scoped
+
 # Whose everything is that names no other; of earlier releases too.
-DEFAULT_TENANT = "default"
 # Distinct values are counted exactly below this; a `distinct_count` equal to it means "that many or more".
 DISTINCT_CAP = 10_000
 # The most entries in `ColumnProfile.top_values`.
@@ -160,6 +161,11 @@ class Dataset:
     update_time: datetime
     version: int = 0
     tenant: str = DEFAULT_TENANT
+
+    @property
+    def key(self) -> str:
+        """What tells it from another tenant's dataset of the same id."""
+        return scoped(self.tenant, self.dataset_id)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from typing import Any
 
 from services.training.domain.candidate import Candidate, CandidateResult
 from services.training.domain.checkpoint import Checkpoint, worth_keeping
-from services.training.domain.dataset import DEFAULT_TENANT, ColumnType
+from services.training.domain.dataset import ColumnType
 from services.training.domain.hyperparameters import Hyperparameters
 from services.training.domain.pruning import PruneAbove
+from services.training.domain.tenants import DEFAULT_TENANT
 from services.training.domain.transforms import FeatureTransform
 from services.training.domain.usage import Usage
 from services.training.domain.weighting import EVEN, Weighting

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from services.training.domain.dataset import DEFAULT_TENANT, ColumnType
+from services.training.domain.dataset import ColumnType
 from services.training.domain.job import Source, Task
+from services.training.domain.tenants import DEFAULT_TENANT
 
 
 class ExportFormat(StrEnum):

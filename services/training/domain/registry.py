@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from services.training.domain.dataset import DEFAULT_TENANT
+from services.training.domain.tenants import DEFAULT_TENANT, scoped
 
 
 class NoSuchVersion(Exception):
@@ -55,6 +55,11 @@ class RegisteredModel:
     versions: tuple[ModelVersion, ...] = ()
     aliases: Mapping[str, int] = field(default_factory=dict)
     last_version: int = 0
+
+    @property
+    def key(self) -> str:
+        """What tells it from another tenant's models of the same name."""
+        return scoped(self.tenant, self.name)
 
     def numbered(self, version: int) -> ModelVersion | None:
         """The version of that number."""

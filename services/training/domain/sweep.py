@@ -11,11 +11,11 @@ from functools import reduce
 from typing import Any
 
 from services.training.domain import ranking
-from services.training.domain.dataset import DEFAULT_TENANT
 from services.training.domain.job import IllegalMove, JobError, JobSpec
 from services.training.domain.job_values import searched_values, with_values
 from services.training.domain.pruning import PruneAbove, PrunerKind, thresholds
 from services.training.domain.search_space import ALGORITHM, SearchSpace
+from services.training.domain.tenants import DEFAULT_TENANT
 from services.training.domain.trial import Measured, Trial, TrialState
 from services.training.domain.usage import Usage
 from services.training.domain.values import Unfit, Value

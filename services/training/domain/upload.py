@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from services.training.domain.dataset import DEFAULT_TENANT, Reading
+from services.training.domain.dataset import Reading
+from services.training.domain.tenants import DEFAULT_TENANT
 
 # Nobody who still wants an upload leaves it alone this long.
 ABANDONED_AFTER = timedelta(hours=24)

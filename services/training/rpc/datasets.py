@@ -25,9 +25,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self._upload = upload
 
     def CreateDataset(self, request: Any, context: Any) -> dataset_pb2.Dataset:
-        made = self._datasets.create(
-            request.dataset_id, request.display_name, request.request_id, tenant(context)
-        )
+        made = self._datasets.create(request.dataset_id, request.display_name, request.request_id, tenant())
         return mapping.dataset(made)
 
     async def UploadDataset(self, requests: AsyncIterator[Any], context: Any) -> dataset_pb2.Dataset:
@@ -69,4 +67,4 @@ def _asked(first: Any, context: Any) -> UploadRequest:
     reading = mapping.reading(first.content.content_type, first.column_types, first.null_values)
     headers = dict(context.invocation_metadata() or ())
     request_id = first.request_id or headers.get("idempotency-key", "")
-    return UploadRequest(first.dataset_id, reading, request_id, tenant(context))
+    return UploadRequest(first.dataset_id, reading, request_id, tenant())

@@ -28,7 +28,7 @@ class JobServicer(job_service_pb2_grpc.JobServiceServicer):
         self._quick = quick
 
     def CreateJob(self, request: Any, context: Any) -> job_pb2.Job:
-        asked = mapping.job_request(request, tenant(context))
+        asked = mapping.job_request(request, tenant())
         return mapping.job(self._create(asked, request.request_id, request.validate_only))
 
     async def GetJob(self, request: Any, context: Any) -> job_pb2.Job:

@@ -23,7 +23,7 @@ class SweepServicer(sweep_service_pb2_grpc.SweepServiceServicer):
         self._prices = prices
 
     def CreateSweep(self, request: Any, context: Any) -> sweep_pb2.Sweep:
-        asked = mapping.sweep_request(request, tenant(context))
+        asked = mapping.sweep_request(request, tenant())
         return mapping.sweep(self._create(asked, request.request_id, request.validate_only), self._prices)
 
     def GetSweep(self, request: Any, context: Any) -> sweep_pb2.Sweep:

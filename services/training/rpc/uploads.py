@@ -29,7 +29,7 @@ class UploadServicer(upload_service_pb2_grpc.UploadServiceServicer):
     def CreateUpload(self, request: Any, context: Any) -> upload_pb2.Upload:
         reading = mapping.reading(request.content_type, request.column_types, request.null_values)
         made = self._uploads.create(
-            request.dataset_id, reading, request.byte_count, request.request_id, tenant(context)
+            request.dataset_id, reading, request.byte_count, request.request_id, tenant()
         )
         return mapping.upload(made)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextvars import copy_context
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -228,13 +227,15 @@ def test_two_keys_of_one_id_are_none(path: Path) -> None:
 def test_a_call_is_for_the_keys_tenant(
     scopes: list[str] | None, asked: str, tenant: str, only: str | None
 ) -> None:
-    context = SimpleNamespace(invocation_metadata=lambda: (("x-tenant", asked),) if asked else ())
-
     def call() -> str:
+        caller = None
         if scopes is not None:
-            callers.CALLER.set(callers.Caller("team-a", "a1b2c3d4e5f6", frozenset(map(Scope, scopes))))
-        assert callers.only() == only
-        return callers.tenant(context)
+            caller = callers.Caller("team-a", "a1b2c3d4e5f6", frozenset(map(Scope, scopes)))
+        try:
+            callers.enter(caller, {"x-tenant": asked} if asked else {})
+        finally:
+            assert callers.only() == only
+        return callers.tenant()
 
     if tenant:
         assert copy_context().run(call) == tenant

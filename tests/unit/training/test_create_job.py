@@ -316,7 +316,7 @@ def test_the_replay_answers_what_was_answered_whatever_has_come_of_it(
     made = create(GOOD, request_id="once")
     with store.write() as tx:
         tx.jobs.update(made.cancelled(NOW, NOW))
-        tx.datasets.delete("table")
+        tx.datasets.delete(dataset())
     assert create(GOOD, request_id="once") == made
     with store.write() as tx:
         tx.jobs.delete(made.job_id)
@@ -372,7 +372,7 @@ def test_a_version_can_be_asked_for(create: CreateJob, store: SqlStore) -> None:
     with store.write() as tx:
         tx.datasets.put(replace(dataset("table", new), version=2))
         for number, held in ((1, old), (2, new)):
-            tx.datasets.add_version(Version("table", number, held, NOW))
+            tx.datasets.add_version(dataset(), Version("table", number, held, NOW))
     first = create(replace(GOOD, dataset_version=1))
     assert first.spec.train == Source("table", "old", 1)
     for number in (0, 2):  # the newest, which has no such column

@@ -424,7 +424,7 @@ def test_a_dataset_stays_while_a_sweep_may_need_it(tmp_path: Path, store: SqlSto
         datasets.delete("table", "")
     assert refused.value.reason == "DATASET_IN_USE"
     with store.write() as tx:  # by another hand
-        tx.datasets.delete("table")
+        tx.datasets.delete(dataset())
     it.to_the_end()
     assert it.now().state is SweepState.SUCCEEDED  # its content was held
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextvars import copy_context
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from google.protobuf.json_format import ParseDict
 from google.rpc import error_details_pb2
 from mlapi.training.v1 import job_pb2, job_service_pb2, model_service_pb2
 
-from services.chassis.callers import tenant
+from services.chassis.callers import enter, tenant
 from services.chassis.errors import InvalidArgument
 from services.training.application.create_job import JobRequest
 from services.training.application.ports import Outcome
@@ -254,22 +255,22 @@ def test_the_end_is_expected_at_the_pace_of_the_current_attempt(
     assert expected == (None if seconds is None else NOW + timedelta(seconds=seconds))
 
 
-class Call:
-    """What a call brings along."""
+def entered(**headers: str) -> str:
+    """The tenant of a call with these headers."""
 
-    def __init__(self, *metadata: tuple[str, str]) -> None:
-        self._metadata = metadata
+    def call() -> str:
+        enter(None, {name.replace("_", "-"): value for name, value in headers.items()})
+        return tenant()
 
-    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
-        return self._metadata
+    return copy_context().run(call)
 
 
 def test_a_tenant_is_who_the_call_says_or_the_default() -> None:
-    assert tenant(Call()) == tenant(Call(("x-tenant", ""))) == "default"
-    assert tenant(Call(("other", "x"), ("x-tenant", "Lab-1.a_b"))) == "Lab-1.a_b"
+    assert entered() == entered(x_tenant="") == "default"
+    assert entered(other="x", x_tenant="Lab-1.a_b") == "Lab-1.a_b"
     for name in ("-lab", "a b", "größe", "x" * 65, "a/b"):
         with pytest.raises(InvalidArgument) as caught:
-            tenant(Call(("x-tenant", name)))
+            entered(x_tenant=name)
         assert caught.value.violations[0].field == "x-tenant"
 
 

@@ -4,40 +4,36 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, collate, delete, insert, select
 
-from services.chassis.errors import AlreadyExists
 from services.training.adapters.store_sql import documents
-from services.training.adapters.store_sql.statements import by_key, document, owned, put, visible
+from services.training.adapters.store_sql.statements import by_key, document, owned, put
 from services.training.adapters.store_sql.tables import registered_models, registered_versions
 from services.training.domain.registry import ModelVersion, RegisteredModel
+from services.training.domain.tenants import scoped
 
 _NAMED = by_key(registered_models, "name")
 
 
 class SqlRegistry:
-    """See `Registry`. only: the tenant whose rows are there; None: all tenants'."""
+    """See `Registry`. own: the tenant whose names are meant. only: whose are listed; None: all tenants'."""
 
-    def __init__(self, connection: Connection, only: str | None = None) -> None:
-        self._connection, self._only = connection, only
+    def __init__(self, connection: Connection, own: str, only: str | None) -> None:
+        self._connection, self._own, self._only = connection, own, only
 
     def get(self, name: str) -> RegisteredModel | None:
-        found = document(self._connection, _NAMED, name)
-        return None if found is None else visible(documents.to_registered(found), self._only)
+        found = document(self._connection, _NAMED, scoped(self._own, name))
+        return None if found is None else documents.to_registered(found)
 
     def put(self, named: RegisteredModel) -> None:
-        held = document(self._connection, _NAMED, named.name)
-        if held is not None and held["tenant"] != named.tenant:
-            message = f"The name {named.name!r} is taken."  # by whom is not the caller's business
-            raise AlreadyExists("ALREADY_EXISTS", message, name=named.name)
-        values = {"name": named.name, "tenant": named.tenant, "document": documents.of_registered(named)}
+        values = {"name": named.key, "tenant": named.tenant, "document": documents.of_registered(named)}
         put(self._connection, registered_models, "name", values)
         pointers = registered_versions
-        self._connection.execute(delete(pointers).where(pointers.c.name == named.name))
-        rows = [{"name": named.name, "model_id": one.model_id} for one in named.versions]
+        self._connection.execute(delete(pointers).where(pointers.c.name == named.key))
+        rows = [{"name": named.key, "model_id": one.model_id} for one in named.versions]
         if rows:
             self._connection.execute(insert(pointers), rows)
 
-    def delete(self, name: str) -> None:
-        self._connection.execute(delete(registered_models).where(registered_models.c.name == name))
+    def delete(self, named: RegisteredModel) -> None:
+        self._connection.execute(delete(registered_models).where(registered_models.c.name == named.key))
 
     def page(self, after: str, limit: int) -> list[RegisteredModel]:
         # By codes, which the database's own order of letters may not be.

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, Table, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services.training.application.ports import Page
-from services.training.domain.dataset import DEFAULT_TENANT
+from services.training.domain.tenants import DEFAULT_TENANT
 
 Item = TypeVar("Item")
 

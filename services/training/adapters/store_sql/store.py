@@ -17,16 +17,23 @@ from services.training.adapters.store_sql.statements import hold
 from services.training.adapters.store_sql.sweeps import SqlSweeps
 from services.training.adapters.store_sql.uploads import SqlUploads
 from services.training.application.ports import Transaction
+from services.training.domain.tenants import DEFAULT_TENANT
 
 
 class SqlStore:
     """The store on one database.
 
-    only: asked at the beginning of every transaction whose things are there for it; None: all tenants'.
+    Asked at the beginning of every transaction: only: whose things are there for it, None for all tenants';
+    acting: whose ids of datasets and names of models are meant by one that sees all of them.
     """
 
-    def __init__(self, database: Database, only: Callable[[], str | None] = lambda: None) -> None:
-        self._database, self._only = database, only
+    def __init__(
+        self,
+        database: Database,
+        only: Callable[[], str | None] = lambda: None,
+        acting: Callable[[], str] = lambda: DEFAULT_TENANT,
+    ) -> None:
+        self._database, self._only, self._acting = database, only, acting
 
     @property
     def quick(self) -> bool:
@@ -37,23 +44,27 @@ class SqlStore:
     def read(self) -> Iterator[Transaction]:
         """See `Store.read`."""
         with self._database.read() as connection:
-            yield SqlTransaction(connection, self._only(), writing=False)
+            yield self._transaction(connection, writing=False)
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """See `Store.write`."""
         with self._database.write() as connection:
-            yield SqlTransaction(connection, self._only(), writing=True)
+            yield self._transaction(connection, writing=True)
+
+    def _transaction(self, connection: Connection, *, writing: bool) -> SqlTransaction:
+        only = self._only()
+        return SqlTransaction(connection, self._acting() if only is None else only, only, writing=writing)
 
 
 class SqlTransaction:
     """All parts on one connection."""
 
-    def __init__(self, connection: Connection, only: str | None, *, writing: bool) -> None:
-        self.datasets = SqlDatasets(connection, only)
+    def __init__(self, connection: Connection, own: str, only: str | None, *, writing: bool) -> None:
+        self.datasets = SqlDatasets(connection, own, only)
         self.jobs = SqlJobs(connection, only)
         self.models = SqlModels(connection, only)
-        self.registry = SqlRegistry(connection, only)
+        self.registry = SqlRegistry(connection, own, only)
         self.sweeps = SqlSweeps(connection, only)
         self.uploads = SqlUploads(connection, only)
         self.requests = SqlRequests(connection, writing, only)

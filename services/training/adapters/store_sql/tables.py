@@ -38,7 +38,7 @@ def _owner(column: str, key: bool = False) -> Column[str]:
     return Column(name, String, ForeignKey(column, ondelete="CASCADE"), primary_key=key, nullable=False)
 
 
-# content_id: of the newest version.
+# content_id: of the newest version. dataset_id: with its tenant, see domain/tenants.py.
 datasets = Table(
     "datasets",
     metadata,
@@ -121,7 +121,7 @@ models = Table(
     sqlite_autoincrement=True,
 )
 
-# The document has the versions and aliases too.
+# The document has the versions and aliases too. name: with its tenant, see domain/tenants.py.
 registered_models = Table(
     "registered_models",
     metadata,

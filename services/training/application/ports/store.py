@@ -43,27 +43,27 @@ class Fenced(Exception):
 
 
 class Datasets(Protocol):
-    """Datasets in a transaction."""
+    """Datasets in a transaction. An id is one tenant's: of the one that the transaction acts for."""
 
     def get(self, dataset_id: str) -> Dataset | None: ...
 
-    def lock(self, dataset_id: str) -> Dataset | None:
-        """Gets a dataset that nobody else can change until the transaction ends."""
+    def lock(self, dataset_id: str, tenant: str) -> Dataset | None:
+        """Gets a dataset of `tenant` that nobody else can change until the transaction ends."""
 
     def put(self, dataset: Dataset) -> None:
-        """Adds it, or replaces the one of the same id; raises AlreadyExists when that is another tenant's."""
+        """Adds it, or replaces the one of the same tenant and id."""
 
-    def delete(self, dataset_id: str) -> None:
+    def delete(self, dataset: Dataset) -> None:
         """Deletes it, with its versions."""
 
     def page(self, page: Page) -> list[tuple[int, Dataset]]:
         """Newest first, each with its position."""
 
-    def add_version(self, version: Version) -> None: ...
+    def add_version(self, dataset: Dataset, version: Version) -> None: ...
 
-    def version(self, dataset_id: str, number: int) -> Version | None: ...
+    def version(self, dataset: Dataset, number: int) -> Version | None: ...
 
-    def versions(self, dataset_id: str, page: Page) -> list[tuple[int, Version]]:
+    def versions(self, dataset: Dataset, page: Page) -> list[tuple[int, Version]]:
         """Newest first, each with its number as position."""
 
     def drop_versions(self, content_id: str) -> None:
@@ -142,17 +142,20 @@ class Models(Protocol):
 
 
 class Registry(Protocol):
-    """Names of models in a transaction. Whoever changes one is alone with its name."""
+    """Names of models in a transaction. A name is one tenant's: of the one that the transaction acts for.
+
+    Whoever changes one is alone with its name.
+    """
 
     def get(self, name: str) -> RegisteredModel | None: ...
 
     def put(self, named: RegisteredModel) -> None:
-        """Adds it, or replaces the one of that name; raises AlreadyExists when that is another tenant's."""
+        """Adds it, or replaces the one of the same tenant and name."""
 
-    def delete(self, name: str) -> None: ...
+    def delete(self, named: RegisteredModel) -> None: ...
 
     def page(self, after: str, limit: int) -> list[RegisteredModel]:
-        """At most `limit` whose names come after `after`, in the order of their characters' codes."""
+        """At most `limit` whose keys come after `after`, in the order of their characters' codes."""
 
     def pointing_to(self, model_id: str) -> list[tuple[str, ModelVersion]]:
         """Every version of the model, with its name, in the order of names; of all tenants."""

@@ -75,9 +75,8 @@ class RegistryServiceServicer:
 
     def RegisterModel(self, request, context):
         """Makes a model the next version under a name, which is made when there is none, and moves aliases to it, all
-        or nothing. Returns NOT_FOUND if the model does not exist, ALREADY_EXISTS if another tenant has the name and
-        INVALID_ARGUMENT if the model is another tenant's than those of the name. A model that is a version already
-        stays that version.
+        or nothing. Returns NOT_FOUND if the model does not exist and INVALID_ARGUMENT if the model is another tenant's
+        than those of the name. A model that is a version already stays that version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

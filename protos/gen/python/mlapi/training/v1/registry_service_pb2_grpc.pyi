@@ -37,9 +37,8 @@ class RegistryServiceStub:
     def __new__(cls, channel: _aio.Channel) -> RegistryServiceAsyncStub: ...
     RegisterModel: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.RegisterModelRequest, _registry_pb2.ModelVersion]
     """Makes a model the next version under a name, which is made when there is none, and moves aliases to it, all
-    or nothing. Returns NOT_FOUND if the model does not exist, ALREADY_EXISTS if another tenant has the name and
-    INVALID_ARGUMENT if the model is another tenant's than those of the name. A model that is a version already
-    stays that version.
+    or nothing. Returns NOT_FOUND if the model does not exist and INVALID_ARGUMENT if the model is another tenant's
+    than those of the name. A model that is a version already stays that version.
     """
     GetRegisteredModel: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetRegisteredModelRequest, _registry_pb2.RegisteredModel]
     """Gets a name with its versions. Returns NOT_FOUND if it does not exist."""
@@ -63,9 +62,8 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterModel: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.RegisterModelRequest, _registry_pb2.ModelVersion]  # type: ignore[assignment]
     """Makes a model the next version under a name, which is made when there is none, and moves aliases to it, all
-    or nothing. Returns NOT_FOUND if the model does not exist, ALREADY_EXISTS if another tenant has the name and
-    INVALID_ARGUMENT if the model is another tenant's than those of the name. A model that is a version already
-    stays that version.
+    or nothing. Returns NOT_FOUND if the model does not exist and INVALID_ARGUMENT if the model is another tenant's
+    than those of the name. A model that is a version already stays that version.
     """
     GetRegisteredModel: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetRegisteredModelRequest, _registry_pb2.RegisteredModel]  # type: ignore[assignment]
     """Gets a name with its versions. Returns NOT_FOUND if it does not exist."""
@@ -92,9 +90,8 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.ModelVersion, _abc.Awaitable[_registry_pb2.ModelVersion]]:
         """Makes a model the next version under a name, which is made when there is none, and moves aliases to it, all
-        or nothing. Returns NOT_FOUND if the model does not exist, ALREADY_EXISTS if another tenant has the name and
-        INVALID_ARGUMENT if the model is another tenant's than those of the name. A model that is a version already
-        stays that version.
+        or nothing. Returns NOT_FOUND if the model does not exist and INVALID_ARGUMENT if the model is another tenant's
+        than those of the name. A model that is a version already stays that version.
         """
 
     @_abc_1.abstractmethod
