@@ -15,6 +15,7 @@ from services.ai_gateway.fakes.faults import Faults
 from services.ai_gateway.fakes.gemini import Gemini
 from services.ai_gateway.fakes.openai import OpenAI
 from services.ai_gateway.fakes.openai_kin import XAI, Perplexity
+from services.ai_gateway.fakes.scripts import Scripts
 from services.ai_gateway.fakes.truth import KEPT, Served, Truth
 from services.ai_gateway.fakes.wire import Dialect, Refused
 
@@ -59,24 +60,24 @@ VENDORS: tuple[Dialect, ...] = (OPENAI, XAI_, PERPLEXITY, ANTHROPIC, GEMINI)
 
 
 class Fake:
-    """All vendors, with their keys, faults and truth."""
+    """All vendors, with their keys, faults, scripts and truth."""
 
     def __init__(self, keys: Mapping[str, set[str]] | None = None, kept: int = KEPT) -> None:
         self.keys: dict[str, set[str]] = {vendor.vendor: {KEY} for vendor in VENDORS}
         self.keys.update(keys or {})
-        self.faults = Faults()
+        self.faults, self.scripts = Faults(), Scripts()
         self.truth = Truth(kept)
 
     def app(self) -> web.Application:
         """To be run with `handler_cancellation`, or clients that go away are not noticed."""
         app = web.Application(client_max_size=LARGEST_BODY)
-        calls = Calls(self.keys, self.faults, self.truth)
+        calls = Calls(self.keys, self.faults, self.scripts, self.truth)
         for dialect, prefix, paths in _PATHS:
             for verb, path, operation in paths:
                 app.router.add_route(verb, prefix + path, calls.handler(dialect, operation))
         OpenAIBatches(calls, OPENAI).add_to(app, "/openai/v1")
         MessageBatches(calls, ANTHROPIC).add_to(app, "/anthropic/v1")
-        Control(self.keys, self.faults, self.truth).add_to(app)
+        Control(self.keys, self.faults, self.scripts, self.truth).add_to(app)
         for dialect in VENDORS:
             app.router.add_route("*", f"/{dialect.vendor}/{{rest:.*}}", _nothing_there(calls, dialect))
         return app

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from services.ai_gateway.fakes.delivery import BROKEN, Delivery, respond
 from services.ai_gateway.fakes.faults import Fault, Faults
+from services.ai_gateway.fakes.scripts import Scripts
 from services.ai_gateway.fakes.speech import Ask, speak
 from services.ai_gateway.fakes.truth import Served, Truth
 from services.ai_gateway.fakes.wire import Dialect, Refused, Reply
@@ -31,6 +32,7 @@ class Calls:
 
     keys: Mapping[str, set[str]]  # by vendor
     faults: Faults
+    scripts: Scripts
     truth: Truth
 
     def handler(self, dialect: Dialect, operation: str) -> Handler:
@@ -39,7 +41,7 @@ class Calls:
         async def serve(request: web.Request, served: Served) -> web.StreamResponse:
             body = parsed(dialect, served)
             dialect.check(operation, request.headers, body, served.number)
-            ask = _asked(dialect, operation, request.match_info.get("model", ""), body, served)
+            ask = self._asked(dialect, operation, request.match_info.get("model", ""), body, served)
             served.stream = ask.stream or operation == "stream"
             fault = self._fault(dialect, served, ask)
             if fault.delay:
@@ -77,7 +79,7 @@ class Calls:
         served = self.truth.open(dialect.vendor, "batch", batch.path, batch.headers)
         served.key, served.body = batch.key, msgspec.json.encode(body)
         try:
-            ask = _asked(dialect, operation, "", body, served)
+            ask = self._asked(dialect, operation, "", body, served)
             _refuse(dialect, served, self._fault(dialect, served, ask))
             content, usage = dialect.whole(operation, ask, body, served.number)
             served.count(usage)
@@ -95,6 +97,16 @@ class Calls:
         if key not in self.keys[dialect.vendor]:
             raise Refused(dialect.wrong_key(key, served.number))
 
+    def _asked(
+        self, dialect: Dialect, operation: str, model: str, body: dict[str, Any], served: Served
+    ) -> Ask:
+        try:
+            ask = dialect.ask(operation, model, body)
+        except (AttributeError, KeyError, TypeError, ValueError):  # fields of another shape than the vendor's
+            raise Refused(dialect.failure(400, served.number, model)) from None
+        served.model, served.id = ask.model, dialect.id(served.number)
+        return changed(ask, line=self.scripts.line(dialect.vendor, ask.model))
+
     def _fault(self, dialect: Dialect, served: Served, ask: Ask) -> Fault:
         fault = self.faults.choose(dialect.vendor, ask.model, served.key, served.operation, ask.prompt)
         served.fault = fault.name
@@ -110,15 +122,6 @@ def parsed(dialect: Dialect, served: Served) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Refused(dialect.failure(400, served.number, ""))
     return body
-
-
-def _asked(dialect: Dialect, operation: str, model: str, body: dict[str, Any], served: Served) -> Ask:
-    try:
-        ask = dialect.ask(operation, model, body)
-    except (AttributeError, KeyError, TypeError, ValueError):  # fields of another shape than the vendor's
-        raise Refused(dialect.failure(400, served.number, model)) from None
-    served.model, served.id = ask.model, dialect.id(served.number)
-    return ask
 
 
 def _refuse(dialect: Dialect, served: Served, fault: Fault) -> None:

@@ -1,4 +1,4 @@
-"""`/_control/…`: rules for faults, keys, and the truth, over HTTP."""
+"""`/_control/…`: rules for faults, scripts, keys, and the truth, over HTTP."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import msgspec
 from aiohttp import web
 
 from services.ai_gateway.fakes.faults import Faults, Rule
+from services.ai_gateway.fakes.scripts import Script, Scripts
 from services.ai_gateway.fakes.truth import Truth
 from services.ai_gateway.fakes.wire import encode
 
 _rule = msgspec.json.Decoder(Rule)
+_script = msgspec.json.Decoder(Script)
 _keys = msgspec.json.Decoder(dict[str, list[str]])
 
 
 class Control:
     """What tests of other processes reach by HTTP, and those of this one by attribute."""
 
-    def __init__(self, keys: dict[str, set[str]], faults: Faults, truth: Truth) -> None:
+    def __init__(self, keys: dict[str, set[str]], faults: Faults, scripts: Scripts, truth: Truth) -> None:
         self._keys = keys
-        self._faults = faults
+        self._faults, self._scripts = faults, scripts
         self._truth = truth
 
     def add_to(self, app: web.Application) -> None:
@@ -29,6 +31,7 @@ class Control:
             [
                 web.post("/_control/faults", self.add_rule),
                 web.delete("/_control/faults", self.clear_rules),
+                web.post("/_control/scripts", self.add_script),
                 web.post("/_control/keys", self.set_keys),
                 web.get("/_control/served", self.served),
                 web.get("/_control/totals", self.totals),
@@ -46,6 +49,14 @@ class Control:
 
     async def clear_rules(self, request: web.Request) -> web.Response:
         self._faults.clear()
+        return _json({})
+
+    async def add_script(self, request: web.Request) -> web.Response:
+        """A `Script`; 400 if there is no such field."""
+        try:
+            self._scripts.add(_script.decode(await request.read()))
+        except msgspec.DecodeError as problem:
+            return _json({"error": str(problem)}, 400)
         return _json({})
 
     async def set_keys(self, request: web.Request) -> web.Response:
@@ -68,8 +79,9 @@ class Control:
         return _json({"totals": rows, "in_flight": self._truth.in_flight})
 
     async def reset(self, request: web.Request) -> web.Response:
-        """Forgets rules, calls and totals."""
+        """Forgets rules, scripts, calls and totals."""
         self._faults.clear()
+        self._scripts.clear()
         self._truth.reset()
         return _json({})
 

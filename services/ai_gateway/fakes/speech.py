@@ -57,6 +57,7 @@ class Ask:
     wants_usage: bool = True
     shows_thoughts: bool = True
     caching: frozenset[str] = frozenset({"cached"})  # directives that the vendor has a field for
+    line: str | None = None  # said instead of anything else
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Answer:
 def speak(ask: Ask) -> Answer:
     """What the model answers; never more tokens than the limit."""
     amounts = {name: int(number) for name, number in _AMOUNT.findall(ask.prompt)}
-    calls = list(_calls(ask))
+    calls = [] if ask.line is not None else list(_calls(ask))
     thoughts = _words("thought", min(amounts.get("think", 0), ask.limit))
     room = ask.limit - len(thoughts)
     wanted = _text(ask, amounts.get("say"), bool(calls), room)
@@ -101,6 +102,8 @@ def _usage(ask: Ask, amounts: dict[str, int], said: int, thought: int) -> Usage:
 
 
 def _text(ask: Ask, words: int | None, calling: bool, room: int) -> list[str]:
+    if ask.line is not None:
+        return fragments(ask.line)
     if ask.schema is not None and not calling:
         value = sample(ask.schema) if ask.schema else {"echo": "word0"}
         return fragments(json.dumps(value))
