@@ -23,6 +23,13 @@ def flowers(rows: int = 240, seed: int = 1) -> bytes:
     return "\n".join(lines).encode() + b"\n"
 
 
+def straight() -> bytes:
+    """Where nothing is better than a line, so that nothing larger has to be trained again and again."""
+    chance = random.Random(3)
+    rows = [(chance.uniform(-1, 1), chance.uniform(-1, 1), chance.gauss(0, 0.3)) for _ in range(120)]
+    return "\n".join(["a,b,y", *(f"{a:.4f},{b:.4f},{a + 0.3 * b + off:.4f}" for a, b, off in rows)]).encode()
+
+
 def upload(rest: httpx.Client, dataset_id: str, content: bytes, kind: str = "text/csv") -> dict[str, Any]:
     """Uploads and answers the dataset."""
     answer = rest.post(f"/v1/datasets/{dataset_id}:upload", content=content, headers={"content-type": kind})

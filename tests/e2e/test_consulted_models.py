@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ from services.ai_gateway.fakes.app import KEY, Fake
 from services.ai_gateway.fakes.faults import Rule
 from services.ai_gateway.fakes.scripts import Script
 from services.ai_gateway.fakes.serving import serving_in_thread
-from tests.e2e.journeys import train, upload
+from tests.e2e.journeys import straight, train, upload
 
 PATIENCE = 120
 PATHS = {
@@ -56,13 +55,6 @@ ANSWERS = {
     + "}]}]}",
     "perplexity": "",
 }
-
-
-def straight() -> bytes:
-    """Where nothing is better than a line, so that nothing larger has to be trained again and again."""
-    chance = random.Random(3)
-    rows = [(chance.uniform(-1, 1), chance.uniform(-1, 1), chance.gauss(0, 0.3)) for _ in range(120)]
-    return "\n".join(["a,b,y", *(f"{a:.4f},{b:.4f},{a + 0.3 * b + off:.4f}" for a, b, off in rows)]).encode()
 
 
 @pytest.fixture(scope="module")

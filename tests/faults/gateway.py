@@ -63,6 +63,10 @@ class Vendors:
         """Adds a rule."""
         self._ask("faults", json.dumps(rule).encode())
 
+    def script(self, **script: Any) -> None:
+        """Has a vendor's models say something."""
+        self._ask("scripts", json.dumps(script).encode())
+
     def served(self) -> list[Served]:
         """Every chat, as it was really served."""
         rows = json.loads(self._ask("served?bodies=1"))["served"]
