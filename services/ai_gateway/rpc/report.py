@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from html import escape
 
@@ -24,9 +25,9 @@ Table = tuple[str, Sequence[str], list[list[str]]]
 
 def markdown(one: Report) -> str:
     """The report as Markdown."""
-    lines = [f"# {_title(one)}", "", _plain(_verdict(one)), ""]
+    lines = [f"# {_plain(_title(one))}", "", _plain(_verdict(one)), ""]
     for heading, columns, rows in _tables(one):
-        lines += [f"## {heading}", "", _row(columns), _row(["---"] * len(columns))]
+        lines += [f"## {_plain(heading)}", "", _row(columns), _row(["---"] * len(columns))]
         lines += [*map(_row, rows), ""]
     if one.data_warnings:
         lines += ["## Warnings about the data", "", *(f"- {_plain(text)}" for text in one.data_warnings), ""]
@@ -37,19 +38,19 @@ def html(one: Report) -> str:
     """The report as a page that needs nothing else."""
     shade = "adopt" if one.recommendation == Report.ADOPT else "keep"
     parts = [
-        f"<h1>{escape(_title(one))}</h1>",
-        f'<p class="{shade}"><strong>{escape(_verdict(one))}</strong></p>',
+        f"<h1>{_html(_title(one))}</h1>",
+        f'<p class="{shade}"><strong>{_html(_verdict(one))}</strong></p>',
     ]
     parts.append(_curves(one))
     for heading, columns, rows in _tables(one):
-        head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-        parts.append(f"<h2>{escape(heading)}</h2><table><tr>{head}</tr>{body}</table>")
+        head = "".join(f"<th>{_html(name)}</th>" for name in columns)
+        body = "".join(f"<tr>{''.join(f'<td>{_html(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        parts.append(f"<h2>{_html(heading)}</h2><table><tr>{head}</tr>{body}</table>")
     if one.data_warnings:
-        items = "".join(f"<li>{escape(text)}</li>" for text in one.data_warnings)
+        items = "".join(f"<li>{_html(text)}</li>" for text in one.data_warnings)
         parts.append(f"<h2>Warnings about the data</h2><ul>{items}</ul>")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
-    title = f"<title>{escape(_title(one))}</title>"
+    title = f"<title>{_html(_title(one))}</title>"
     return f'<!doctype html><html lang="en"><head>{head}{title}</head><body>{"".join(parts)}</body></html>'
 
 
@@ -193,11 +194,11 @@ def _curves(one: Report) -> str:
         line = " ".join(at(place, value) for place, value in enumerate(arm.best_so_far))
         parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{line}"/>')
         x = MARGIN + number * 90
-        parts.append(f'<text x="{x}" y="18" fill="{colour}" font-size="13">{escape(arm.name)}</text>')
+        parts.append(f'<text x="{x}" y="18" fill="{colour}" font-size="13">{_html(arm.name)}</text>')
     axis = f'<text x="{WIDTH // 2}" y="{HEIGHT - 8}" font-size="12" text-anchor="middle">trials</text>'
     for value, y in ((high, MARGIN), (low, HEIGHT - MARGIN)):
         axis += f'<text x="{MARGIN - 4}" y="{y + 4}" font-size="11" text-anchor="end">{value:.3g}</text>'
-    label = f"Best {escape(one.input.metric)} so far on validation rows, by trial, for each arm"
+    label = f"Best {_html(one.input.metric)} so far on validation rows, by trial, for each arm"
     frame = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
     return f"<figure>{frame}{axis}{''.join(parts)}</svg><figcaption>{label}</figcaption></figure>"
 
@@ -221,6 +222,15 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """In one line, and nothing of it is Markdown: names of columns and what vendors say are in it."""
-    line = " ".join(text.split())
-    return "".join(f"\\{sign}" if sign in "|\\`*_<>[]#" else sign for sign in line)
+    """Text of which nothing is Markdown: names of columns and what vendors say are in it."""
+    return "".join(f"\\{sign}" if sign in "|\\`*_~<>[]#&" else sign for sign in _line(text))
+
+
+def _html(text: str) -> str:
+    """Text of which nothing is HTML."""
+    return escape(_line(text))
+
+
+def _line(text: str) -> str:
+    """In one line, and without what is not seen but turns the direction in which others are read."""
+    return "".join(sign for sign in " ".join(text.split()) if unicodedata.category(sign)[0] != "C")
