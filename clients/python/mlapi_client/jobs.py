@@ -33,6 +33,7 @@ class Jobs:
         seed: int = 0,
         validation_fraction: float | None = None,
         test_fraction: float | None = None,
+        split_seed: int | None = None,
         validation_dataset_id: str = "",
         test_dataset_id: str = "",
         dataset_version: int = 0,
@@ -54,6 +55,7 @@ class Jobs:
 
         algorithm: the platform chooses when None. hyperparameters: the service's defaults for the others.
         task: "classification", "regression" or "clustering"; found from the others when None.
+        split_seed: divides the rows into parts; `seed` when None. Jobs with the same can be compared by rows.
         dataset_version: the newest when 0. warm_start_model_id: training begins with its weights.
         device: "cpu" or "gpu"; the platform chooses when None. priority: a higher one runs first.
         max_attempts: when processes are lost; the service's default when None.
@@ -71,7 +73,7 @@ class Jobs:
             target=target,
             task=_task(task),
             seed=seed,
-            split=_split(validation_fraction, test_fraction),
+            split=_split(validation_fraction, test_fraction, split_seed),
             validation_dataset_id=validation_dataset_id,
             test_dataset_id=test_dataset_id,
             dataset_version=dataset_version,
@@ -184,10 +186,10 @@ def _task(name: str | None) -> job_pb2.Task.ValueType:
         raise InvalidValue.of("task", f"{name!r} is none of {', '.join(_TASKS)}") from None
 
 
-def _split(validation: float | None, test: float | None) -> job_pb2.Split | None:
-    if validation is None and test is None:
+def _split(validation: float | None, test: float | None, seed: int | None) -> job_pb2.Split | None:
+    if validation is None and test is None and seed is None:
         return None
-    return job_pb2.Split(validation_fraction=validation, test_fraction=test)
+    return job_pb2.Split(validation_fraction=validation, test_fraction=test, seed=seed)
 
 
 def _device(name: str | None) -> job_pb2.Device.ValueType:

@@ -28,6 +28,7 @@ from mlapi.training.v1 import (
     model_pb2,
     model_service_pb2,
     model_service_pb2_grpc,
+    registry_pb2,
 )
 
 Failure: TypeAlias = status_pb2.Status | tuple[grpc.StatusCode, str]
@@ -63,6 +64,23 @@ EXPORTED = (b"first, ", b"second")
 CONFUSION = model_pb2.ConfusionMatrix(
     classes=["rose", "tulip"],
     rows=[model_pb2.ConfusionMatrix.Row(counts=counts) for counts in ([31, 4], [0, 27])],
+)
+LINEAGE = registry_pb2.Lineage(
+    model_id="m",
+    dataset_id="d",
+    dataset_version=2,
+    sweep_id="s",
+    trial=0,
+    job_id="j",
+    versions=[registry_pb2.ModelVersion(name="roses", version=3)],
+)
+COMPARISON = registry_pb2.Comparison(
+    dataset_id="d",
+    row_count=40,
+    loss="log_loss",
+    candidate=registry_pb2.Comparison.Side(metrics={"accuracy": 0.9}),
+    baseline=registry_pb2.Comparison.Side(metrics={"accuracy": 0.75}),
+    improvement=registry_pb2.Difference(mean=0.1, low=0.05, high=0.15, p_value=0.01, probability=0.99),
 )
 EXPLANATION = model_pb2.Explanation(
     method="permutation_importance",
@@ -180,6 +198,14 @@ class FakeApi(
     def DeleteModel(self, request: Any, context: Any) -> Empty:
         self._met("DeleteModel", request, context)
         return Empty()
+
+    def GetLineage(self, request: Any, context: Any) -> registry_pb2.Lineage:
+        self._met("GetLineage", request, context)
+        return LINEAGE
+
+    def CompareModels(self, request: Any, context: Any) -> registry_pb2.Comparison:
+        self._met("CompareModels", request, context)
+        return COMPARISON
 
     def ExplainModel(self, request: Any, context: Any) -> model_pb2.Explanation:
         self._met("ExplainModel", request, context)

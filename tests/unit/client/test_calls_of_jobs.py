@@ -47,6 +47,7 @@ def test_every_option_of_a_job_arrives(api: FakeApi, client: Client) -> None:
         excluded_columns=["z", "a"],
         transforms=[{"kind": "BINS", "columns": ["x"], "bins": 4}],
         test_fraction=0.0,
+        split_seed=0,
     )
     assert sent(api.calls["CreateJob"][0]) == {
         "dataset_id": "d",
@@ -63,7 +64,7 @@ def test_every_option_of_a_job_arrives(api: FakeApi, client: Client) -> None:
         "class_weights": {"a": 2.0},
         "excluded_columns": ["z", "a"],
         "transforms": [{"kind": "BINS", "columns": ["x"], "bins": 4}],
-        "split": {"test_fraction": 0.0},
+        "split": {"test_fraction": 0.0, "seed": 0},
     }
 
 

@@ -48,3 +48,20 @@ def test_what_is_taken_for_what(api: FakeApi) -> None:
     shown = words(said(api, "models", "get", "m"))
     assert ["rose", "31", "4"] in shown
     assert ["tulip", "0", "27"] in shown
+
+
+def test_where_it_comes_from(api: FakeApi) -> None:
+    shown = said(api, "models", "lineage", "m")
+    assert ["sweep", "s,", "trial", "0"] in words(shown)
+    assert ["known", "as", "roses@3"] in words(shown)
+    assert json.loads(said(api, "models", "lineage", "m", "--json"))["trial"] == 0
+
+
+def test_which_is_better(api: FakeApi) -> None:
+    shown = said(api, "models", "compare", "a", "b", "--with", "c", "--dataset", "d")
+    assert ["accuracy", "0.9", "0.75"] in words(shown)
+    assert "log_loss lower by 0.1 [0.05, 0.15], p = 0.01; better with a probability of 99.0%." in shown
+    [asked] = api.calls["CompareModels"]
+    assert (asked.candidate_model_ids, asked.baseline_model_ids, asked.dataset_id) == (["a", "b"], ["c"], "d")
+    document = json.loads(said(api, "models", "compare", "a", "--with", "c", "--json"))
+    assert document["row_count"] == "40"

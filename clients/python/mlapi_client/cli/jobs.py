@@ -86,6 +86,7 @@ def command() -> None:
 @click.option("--name", "display_name", default="", help="A name for people.")
 @click.option("--validation-fraction", type=float, help="Part for early stopping and validation metrics.")
 @click.option("--test-fraction", type=float, help="Part for test metrics, which training never sees.")
+@click.option("--split-seed", type=click.IntRange(0, 2**32 - 1), help="Divides the rows. Default: --seed.")
 @click.option(
     "--validation-dataset",
     "validation_dataset_id",

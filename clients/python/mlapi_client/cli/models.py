@@ -103,6 +103,58 @@ def explain(session: Session, model_id: str) -> None:
 @click.argument("model_id")
 @json_option
 @pass_session
+def lineage(session: Session, model_id: str) -> None:
+    """Show where a model comes from, and under which names it is known."""
+    found = session.client().models.lineage(model_id)
+    if session.as_json:
+        session.answer(to_document(found))
+        return
+    facts = {
+        "dataset": f"{found.dataset_id} version {found.dataset_version}, sha256 {found.dataset_sha256}",
+        "began as": found.warm_start_model_id,
+        "sweep": f"{found.sweep_id}, trial {found.trial}" if found.HasField("trial") else found.sweep_id,
+        "job": found.job_id,
+        "model": found.model_id,
+        "weights": f"sha256 {found.weights_sha256}",
+        "known as": ", ".join(f"{one.name}@{one.version}" for one in found.versions),
+    }
+    for name, text in facts.items():
+        if text:
+            display.console().print(f"{name:<10} {text}")
+
+
+@command.command()
+@click.argument("candidates", nargs=-1, required=True, metavar="CANDIDATE…")
+@click.option(
+    "--with", "baselines", multiple=True, required=True, metavar="MODEL", help="As often as needed."
+)
+@click.option("--dataset", "dataset_id", default="", help="Default: the test part that all were kept from.")
+@json_option
+@pass_session
+def compare(
+    session: Session, candidates: tuple[str, ...], baselines: tuple[str, ...], dataset_id: str
+) -> None:
+    """Compare models on rows that none of them was trained on."""
+    found = session.client().models.compare(candidates, baselines, dataset_id=dataset_id)
+    if session.as_json:
+        session.answer(to_document(found))
+        return
+    table = display.table(f"on {found.row_count} rows of {found.dataset_id}", ">candidate", ">with")
+    for name in sorted(found.candidate.metrics):
+        pair = (found.candidate.metrics[name], found.baseline.metrics[name])
+        table.add_row(name, *(f"{value:.4g}" for value in pair))
+    display.console().print(table)
+    gain = found.improvement
+    click.echo(
+        f"{found.loss} lower by {gain.mean:.4g} [{gain.low:.4g}, {gain.high:.4g}], p = {gain.p_value:.2g}; "
+        f"better with a probability of {gain.probability:.1%}."
+    )
+
+
+@command.command()
+@click.argument("model_id")
+@json_option
+@pass_session
 def delete(session: Session, model_id: str) -> None:
     """Delete a model and its weights."""
     session.client().models.delete(model_id)
