@@ -31,18 +31,22 @@ def render(settings: EdgeSettings) -> str:
         "MAX_JSON_BYTES": settings.max_json_bytes,
         "GRPC_TIMEOUT": f"{round(settings.request_timeout * 1000)}m",
         "ROUTE_TIMEOUT": f"{settings.request_timeout + FALLBACK_SECONDS:g}s",
-        **_host_and_port("TRAINING", settings.training_address),
-        **_host_and_port("AI_GATEWAY", settings.ai_gateway_address),
-        **_host_and_port("HEALTH", settings.health_address),
-        **_host_and_port("OTLP", otlp, OTLP_PORT),
+        "TRAINING_ENDPOINTS": _endpoints(settings.training_address),
+        "AI_GATEWAY_ENDPOINTS": _endpoints(settings.ai_gateway_address),
+        "HEALTH_ENDPOINTS": _endpoints(settings.health_address),
+        "OTLP_ENDPOINTS": _endpoints(otlp, OTLP_PORT),
     }
     return Template(text).substitute(names)
 
 
-def _host_and_port(name: str, address: str, port: int | None = None) -> dict[str, object]:
-    """Of `host:port` or a URL. The host is quoted: of an IPv6 address YAML would make something else."""
-    parts = urlsplit(address if "//" in address else f"//{address}")
-    return {f"{name}_HOST": json.dumps(parts.hostname), f"{name}_PORT": parts.port or port}
+def _endpoints(addresses: str, port: int | None = None) -> str:
+    """Of `host:port` or a URL, or several with commas between, as JSON, which YAML can read."""
+    found = []
+    for address in addresses.split(","):
+        parts = urlsplit(address if "//" in address else f"//{address}")
+        place = {"address": parts.hostname, "port_value": parts.port or port}
+        found.append({"endpoint": {"address": {"socket_address": place}}})
+    return json.dumps(found)
 
 
 if __name__ == "__main__":

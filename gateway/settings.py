@@ -20,6 +20,7 @@ class EdgeSettings(ServiceSettings):
     training_address: str = "127.0.0.1:50051"
     ai_gateway_address: str = "127.0.0.1:50052"
     health_address: str = "127.0.0.1:50053"
+    max_workers: int = Field(1, ge=1, le=64)  # processes of each service that the stack starts
     access_log: str = "/dev/stdout"
     descriptor_set: Path = HERE / "api.pb"
     edge_threads: int = Field(max(1, (os.cpu_count() or 1) // 2), ge=1)  # that serve connections

@@ -27,7 +27,11 @@ from gateway.settings import EdgeSettings, environment
 from services.chassis.settings import is_loopback, load
 
 SERVICES = ("training", "ai_gateway", "health")
-PORTS = [f"{name.upper()}_{kind}_PORT" for name in SERVICES for kind in ("GRPC", "METRICS")]
+FIRST_PORTS = {"training": (50051, 9101), "ai_gateway": (50052, 9102), "health": (50053, 9103)}
+# Two checks of the edge, with a second between, and a bit: then it sends a process that drains nothing more.
+NOTICE_SECONDS = 3.0
+# Between those of a service's first process and its second.
+PORT_STEP = 10
 POLL_SECONDS = 0.02
 
 # glibc gives every thread a heap of its own and keeps what each has once needed: measured on an upload of a
@@ -49,9 +53,13 @@ class Stack:
         self, data_dir: Path, overrides: Mapping[str, str] | None = None, *, on_free_ports: bool = True
     ) -> None:
         values = {**FRUGAL, **environment(), "DATA_DIR": str(data_dir.resolve()), **(overrides or {})}
+        workers = int(values.get("MAX_WORKERS") or 1)
+        if workers > 1:  # else there is nobody to go to meanwhile
+            values.setdefault("DRAIN_NOTICE", str(NOTICE_SECONDS))
         if on_free_ports:
             values.update(free_ports())
-        self._environment = _with_addresses(values)
+        self._ports = _ports(values, workers, on_free_ports)
+        self._environment = _with_addresses(values, self._ports)
         self.settings = EdgeSettings.model_validate(_fields(self._environment))
         host = "127.0.0.1" if is_loopback(self.settings.host) else self.settings.host
         self.address = f"{host}:{self.settings.port}"
@@ -75,7 +83,7 @@ class Stack:
     def start(self) -> None:
         """Starts everything and returns when it is healthy; raises StackError."""
         self.logs.mkdir(parents=True, exist_ok=True)
-        for name in SERVICES:
+        for name in self._ports:
             self.start_service(name)
         self._start_edge()
         deadline = time.monotonic() + self.settings.ready_timeout
@@ -85,9 +93,13 @@ class Stack:
                 raise StackError(f"not healthy after {self.settings.ready_timeout:g} s: {_get(self.url)}")
             time.sleep(POLL_SECONDS)
 
+    def workers(self, service: str) -> list[str]:
+        """The processes of one of SERVICES: `training`, `training-1`, …"""
+        return [name for name in self._ports if name.partition("-")[0] == service]
+
     def start_service(self, name: str) -> None:
-        """Starts one of SERVICES."""
-        self._spawn(name, [sys.executable, "-m", f"services.{name}"])
+        """Starts a process of one of SERVICES, named as `workers` does."""
+        self._spawn(name, [sys.executable, "-m", f"services.{name.partition('-')[0]}"])
 
     def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
         """Ends one process and waits for it; for tests of what happens then."""
@@ -96,12 +108,16 @@ class Stack:
         process.wait()
 
     def pid(self, name: str) -> int:
-        """Process id of a service, or of `edge`."""
+        """Process id of a service's process, or of `edge`."""
         return self._processes[name].pid
 
+    def grpc_port(self, name: str) -> int:
+        """Where a process of one of SERVICES answers gRPC."""
+        return self._ports[name][0]
+
     def metrics_port(self, name: str) -> int:
-        """Where one of SERVICES answers Prometheus."""
-        return int(self._environment[f"{name.upper()}_METRICS_PORT"])
+        """Where a process of one of SERVICES answers Prometheus."""
+        return self._ports[name][1]
 
     def check(self) -> None:
         """Raises StackError when a process has ended."""
@@ -112,7 +128,7 @@ class Stack:
 
     def stop(self) -> None:
         """Ends the edge, so that nothing new comes in, then lets the services finish."""
-        for names in (["edge"], list(SERVICES)):
+        for names in (["edge"], list(self._ports)):
             processes = [self._processes.pop(name) for name in names if name in self._processes]
             for process in processes:
                 process.send_signal(signal.SIGTERM)
@@ -124,14 +140,18 @@ class Stack:
 
     def _spawn(self, name: str, command: Sequence[str]) -> None:
         # The vendors' keys are nobody's business but the AI gateway's.
-        own = f"{name.upper()}_"
-        keys = [key for key in self._environment if "_API_KEY" in key and not key.startswith(own)]
-        secret = () if name == "ai_gateway" else keys
+        service = name.partition("-")[0].upper()
+        keys = [key for key in self._environment if "_API_KEY" in key and not key.startswith(f"{service}_")]
+        secret = () if service == "AI_GATEWAY" else keys
+        own = dict(self._environment)
+        if name in self._ports:
+            grpc, metrics = map(str, self._ports[name])
+            own |= {f"{service}_GRPC_PORT": grpc, f"{service}_METRICS_PORT": metrics}
         with (self.logs / f"{name}.log").open("ab") as log:
             # A session of its own: Ctrl-C reaches the runner only, and the runner ends the parts in order.
             self._processes[name] = subprocess.Popen(
                 command,
-                env={key: value for key, value in self._environment.items() if key not in secret},
+                env={key: value for key, value in own.items() if key not in secret},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -165,22 +185,36 @@ def main() -> int:
 
 
 def free_ports() -> dict[str, str]:
-    """Ports that are free now, all different: each is held until all are known."""
+    """Ports for the edge that are free now."""
+    return dict(zip(("PORT", "ADMIN_PORT"), map(str, _free(2)), strict=True))
+
+
+def _free(count: int) -> list[int]:
+    """Free ports, all different: each is held until all are known."""
     with ExitStack() as held:
-        found = {}
-        for name in ("PORT", "ADMIN_PORT", *PORTS):
-            one = held.enter_context(socket.socket())
+        found = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in found:
             one.bind(("127.0.0.1", 0))
-            found[name] = str(one.getsockname()[1])
+        return [int(one.getsockname()[1]) for one in found]
+
+
+def _ports(values: Mapping[str, str], workers: int, free: bool) -> dict[str, tuple[int, int]]:
+    """Process → its ports for gRPC and for metrics."""
+    found: dict[str, tuple[int, int]] = {}
+    for service, standard in FIRST_PORTS.items():
+        names = (f"{service.upper()}_GRPC_PORT", f"{service.upper()}_METRICS_PORT")
+        first = [int(values.get(name) or port) for name, port in zip(names, standard, strict=True)]
+        for number in range(workers):
+            grpc, metrics = _free(2) if free else (port + number * PORT_STEP for port in first)
+            found[f"{service}-{number}" if number else service] = (grpc, metrics)
     return found
 
 
-def _with_addresses(values: dict[str, str]) -> dict[str, str]:
+def _with_addresses(values: dict[str, str], ports: Mapping[str, tuple[int, int]]) -> dict[str, str]:
     """Where the services are, unless that is said already."""
-    for name, port in zip(PORTS, ("50051", "9101", "50052", "9102", "50053", "9103"), strict=True):
-        values.setdefault(name, port)
-    for name in SERVICES:
-        values.setdefault(f"{name.upper()}_ADDRESS", f"127.0.0.1:{values[f'{name.upper()}_GRPC_PORT']}")
+    for service in SERVICES:
+        mine = [str(grpc) for name, (grpc, _) in ports.items() if name.partition("-")[0] == service]
+        values.setdefault(f"{service.upper()}_ADDRESS", ",".join(f"127.0.0.1:{port}" for port in mine))
     values.setdefault("ACCESS_LOG", str(Path(values["DATA_DIR"]) / "logs" / "access.log"))
     return values
 

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
+
 import grpc
 
+# Calls go round the processes of a service that say SERVING.
+_POLICY = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
 _OPTIONS = [
     # A service that was restarted is found again in a second; gRPC waits up to two minutes by itself.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
     # A proxy for the internet is not on the way to a neighbour.
     ("grpc.enable_http_proxy", 0),
+    ("grpc.service_config", json.dumps(_POLICY)),
 ]
 
 
-def open_channel(address: str) -> grpc.Channel:
-    """A channel that is kept; it connects at the first call, and its calls block."""
-    return grpc.insecure_channel(address, _OPTIONS)
+def open_channel(addresses: str) -> grpc.Channel:
+    """A channel that is kept; it connects at the first call, and its calls block.
+
+    addresses: `host:port`, of a name with any number of addresses; or several of IPs with commas between.
+    Raises ValueError for several of another kind.
+    """
+    return grpc.insecure_channel(_target(addresses), _OPTIONS)
 
 
-def open_async_channel(address: str) -> grpc.aio.Channel:
+def open_async_channel(addresses: str) -> grpc.aio.Channel:
     """The same for the event loop."""
-    return grpc.aio.insecure_channel(address, _OPTIONS)
+    return grpc.aio.insecure_channel(_target(addresses), _OPTIONS)
+
+
+def _target(addresses: str) -> str:
+    """As gRPC writes it."""
+    if "," not in addresses:
+        return addresses
+    versions = {
+        ipaddress.ip_address(one.rpartition(":")[0].strip("[]")).version for one in addresses.split(",")
+    }
+    if len(versions) > 1:
+        raise ValueError(f"{addresses} are of both versions of IP")
+    return f"ipv{versions.pop()}:{addresses}"

@@ -109,6 +109,7 @@ async def serve(settings: ServiceSettings, served: Served) -> None:
         _collect_less()
         await served.draining.wait()
         log.info("draining")
+        await asyncio.sleep(settings.drain_notice)
         await server.stop(settings.drain_timeout)
     metrics.shutdown()
     with suppress(TimeoutError):

@@ -33,6 +33,8 @@ class ServiceSettings(BaseSettings):
     data_dir: Path = Path(".data")
     database_url: str = ""  # SQLite under data_dir when empty
     request_timeout: float = Field(300.0, gt=0)  # seconds
+    # Seconds after SIGTERM in which calls are still taken, and health says NOT_SERVING, so that others go on.
+    drain_notice: float = Field(0.0, ge=0)
     drain_timeout: float = Field(25.0, ge=0)  # seconds that calls in flight get after SIGTERM
     rate_limit_enabled: bool = False
     redis_url: str = ""

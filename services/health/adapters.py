@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -109,20 +109,26 @@ class PostgresqlCheck:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._host = parts.hostname or "localhost"
-        self._port = parts.port or POSTGRESQL_PORT
+        asked = dict(parse_qsl(parts.query))  # a socket's folder stands there
+        self._host = asked.get("host") or parts.hostname or "localhost"
+        self._port = int(asked.get("port") or parts.port or POSTGRESQL_PORT)
 
     async def __call__(self) -> Component:
         place = f"PostgreSQL at {self._host}:{self._port}"
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                _, writer = await asyncio.open_connection(self._host, self._port)
+                _, writer = await self._connected()
         except TimeoutError:
             return Component(Status.UNHEALTHY, f"{place} gave no answer within {TIMEOUT_SECONDS:g} seconds.")
         except OSError as error:
             return Component(Status.UNHEALTHY, f"{place} cannot be reached: {type(error).__name__}.")
         writer.close()
         return Component(Status.HEALTHY, f"{place} takes connections.")
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._host.startswith("/"):
+            return await asyncio.open_unix_connection(f"{self._host}/.s.PGSQL.{self._port}")
+        return await asyncio.open_connection(self._host, self._port)
 
 
 class DiskCheck:

@@ -40,6 +40,17 @@ def test_the_settings_arrive() -> None:
     assert "larger than 1000 bytes" in str(listener)
 
 
+def test_every_process_is_an_endpoint() -> None:
+    config = rendered(training_address="127.0.0.1:1,127.0.0.1:2,[::1]:3")
+    found = config["static_resources"]["clusters"][0]["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    places = [one["endpoint"]["address"]["socket_address"] for one in found]
+    assert [(one["address"], one["port_value"]) for one in places] == [
+        ("127.0.0.1", 1),
+        ("127.0.0.1", 2),
+        ("::1", 3),
+    ]
+
+
 def test_the_edge_gives_up_after_the_service_does() -> None:
     text = render(EdgeSettings.model_validate({"request_timeout": 0.75}))
     assert "key: grpc-timeout, value: 750m" in text
