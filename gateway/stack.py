@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -38,6 +39,10 @@ POLL_SECONDS = 0.02
 # gigabyte, a third of the memory.
 FRUGAL = {"MALLOC_ARENA_MAX": "2"}
 
+# We started it ourselves, and look at nothing but its health; its certificate may be for another name.
+_ANYBODY = ssl.create_default_context()
+_ANYBODY.check_hostname, _ANYBODY.verify_mode = False, ssl.CERT_NONE
+
 
 class StackError(Exception):
     """The stack did not start, or a part of it ended; the message says which and shows its last words."""
@@ -53,6 +58,10 @@ class Stack:
         self, data_dir: Path, overrides: Mapping[str, str] | None = None, *, on_free_ports: bool = True
     ) -> None:
         values = {**FRUGAL, **environment(), "DATA_DIR": str(data_dir.resolve()), **(overrides or {})}
+        if values.get("TLS") in {"1", "true"}:
+            from gateway.dev_ca import certificates  # noqa: PLC0415 (a container has no such library)
+
+            values |= certificates(data_dir.resolve() / "tls")
         workers = int(values.get("MAX_WORKERS") or 1)
         if workers > 1:  # else there is nobody to go to meanwhile
             values.setdefault("DRAIN_NOTICE", str(NOTICE_SECONDS))
@@ -63,7 +72,7 @@ class Stack:
         self.settings = EdgeSettings.model_validate(_fields(self._environment))
         host = "127.0.0.1" if is_loopback(self.settings.host) else self.settings.host
         self.address = f"{host}:{self.settings.port}"
-        self.url = f"http://{self.address}"
+        self.url = f"{'https' if self.settings.edge_tls_cert_file else 'http'}://{self.address}"
         self.logs = data_dir.resolve() / "logs"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -160,7 +169,7 @@ class Stack:
 
     def _healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=5, context=_ANYBODY) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -175,7 +184,8 @@ def main() -> int:
     with ExitStack() as running:
         try:
             stack = running.enter_context(Stack(settings.data_dir, on_free_ports=False))
-            print(f"logs: {stack.logs}", f"ready: {stack.url}", sep="\n", flush=True)
+            ca = [f"CA: {file}"] if (file := stack.settings.tls_ca_file) else []
+            print(f"logs: {stack.logs}", *ca, f"ready: {stack.url}", sep="\n", flush=True)
             while not ended.wait(0.5):
                 stack.check()
         except StackError as error:
@@ -225,7 +235,7 @@ def _fields(values: Mapping[str, str]) -> dict[str, str]:
 
 def _get(url: str) -> str:
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}/health", timeout=5, context=_ANYBODY) as answer:
             return str(answer.read().decode(errors="replace"))
     except urllib.error.HTTPError as error:
         return error.read().decode(errors="replace")

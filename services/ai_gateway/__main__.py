@@ -126,7 +126,7 @@ def build(settings: AiGatewaySettings) -> Served:
     models = Models(lambda: routes, keys, prices)
     reusing = ReusingChats(chats, meter, stores.cache, stores.replays)
     batches, turns = _batches(settings, session, stores, keys, meter, lambda: routes)
-    trainer = GrpcTrainer(settings.training_address)
+    trainer = GrpcTrainer(settings.training_address, settings.tls)
     consult = Consult(chats, reusing, Advice(trainer))
     enhancements, its_turns = enhancing.put_together(
         settings, stores.enhancements, trainer, consult, keys, lambda: routes

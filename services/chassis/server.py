@@ -27,6 +27,7 @@ from services.chassis.json_body import RequestReader
 from services.chassis.key_file import KeyFile
 from services.chassis.settings import ServiceSettings
 from services.chassis.telemetry import RequestMetrics, Tracing
+from services.chassis.tls import TlsFiles, server_credentials
 
 log = logging.getLogger("server")
 # Room in a message for what stands around a body of the largest size.
@@ -99,7 +100,7 @@ async def serve(settings: ServiceSettings, served: Served) -> None:
     server = grpc.aio.server(interceptors=[interceptor], options=options)
     _register(server, served)
     with _listening(settings.bind_host, served.grpc_port) as address:
-        port = server.add_insecure_port(address)
+        port = _open(server, address, settings.tls)
     with _listening(settings.bind_host, served.metrics_port):
         metrics, _ = start_http_server(served.metrics_port, settings.bind_host, served.registry)
     _on_signal(served.draining)
@@ -140,6 +141,13 @@ def _collect_less() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTED_AFTER)
+
+
+def _open(server: grpc.aio.Server, address: str, tls: TlsFiles | None) -> int:
+    """The port that is listened on; with TLS, for those with a certificate of our CA."""
+    if tls is None:
+        return server.add_insecure_port(address)
+    return server.add_secure_port(address, server_credentials(tls))
 
 
 @contextmanager

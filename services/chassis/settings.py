@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis import key_file
+from services.chassis.tls import TlsFiles
 
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]  # 0: any that is free
 Loaded = TypeVar("Loaded", bound=BaseSettings)
@@ -40,6 +41,11 @@ class ServiceSettings(BaseSettings):
     redis_url: str = ""
     artifacts_url: str = ""
     ray_address: str = ""
+    # Mutual TLS among the edge and the services: all three, or none; read again when they change. See tls.py.
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_ca_file: Path | None = Field(None, validate_default=True)
+    tls_server_name: str = "ml-training-api"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_file: Path | None = None
     otel_exporter_otlp_endpoint: str = ""
@@ -68,6 +74,20 @@ class ServiceSettings(BaseSettings):
             raise ValueError(f"AUTH_MODE=off would open {address} to everyone")
         return address
 
+    @field_validator("tls_ca_file")
+    @classmethod
+    def _whole(cls, ca: Path | None, info: ValidationInfo) -> Path | None:
+        """Refuses half of what TLS needs, and what does not belong together."""
+        given = (info.data.get("tls_cert_file"), info.data.get("tls_key_file"), ca)
+        match given:
+            case None, None, None:
+                pass
+            case Path() as cert, Path() as key, Path() as authority:
+                TlsFiles(cert, key, authority, "").check()
+            case _:
+                raise ValueError("TLS_CERT_FILE, TLS_KEY_FILE and TLS_CA_FILE go together")
+        return ca
+
     @field_validator("artifacts_url", "ray_address")
     @classmethod
     def _real(cls, value: Value, info: ValidationInfo) -> Value:
@@ -75,6 +95,13 @@ class ServiceSettings(BaseSettings):
         if value != cls.model_fields[str(info.field_name)].default:
             raise ValueError("this is not available in this version")
         return value
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """What to show to the other services, and to ask of them; None without TLS."""
+        if not (self.tls_cert_file and self.tls_key_file and self.tls_ca_file):
+            return None
+        return TlsFiles(self.tls_cert_file, self.tls_key_file, self.tls_ca_file, self.tls_server_name)
 
     def database(self, service: str) -> str:
         """The URL of this service's database."""

@@ -41,8 +41,8 @@ _NAME = health_service_pb2.DESCRIPTOR.services_by_name["HealthService"].full_nam
 
 def build(settings: HealthSettings) -> Served:
     """Puts the service together. Needs a running event loop, which the channels belong to."""
-    training = open_async_channel(settings.training_address)
-    ai_gateway = open_async_channel(settings.ai_gateway_address)
+    training = open_async_channel(settings.training_address, settings.tls)
+    ai_gateway = open_async_channel(settings.ai_gateway_address, settings.tls)
     checks = Checks(
         serving={"training": ServiceCheck(training), "ai_gateway": ServiceCheck(ai_gateway)},
         local={

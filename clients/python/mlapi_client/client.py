@@ -19,12 +19,12 @@ DEFAULT_ADDRESS = "127.0.0.1:5000"
 
 
 class Client:
-    """Calls the API at `address` (host:port) over gRPC. Safe to share between threads.
+    """Calls the API at `address` (host:port, or a URL) over gRPC. Safe to share between threads.
 
     timeout: seconds that a call gets, repetitions included; uploads and watches take as long as they take.
     retry: how UNAVAILABLE is met, by calls that are safe to repeat: each method says when it is not.
     tenant: whom every call is for; when empty, the API key's or the service's default.
-    api_key: `mlk_…`, where the service asks for one.
+    api_key: `mlk_…`, where the service asks for one. ca_file: with `https://…`, of a CA of one's own, as PEM.
     Every call raises an MlapiError of the fitting subclass.
     """
 
@@ -36,8 +36,11 @@ class Client:
         *,
         tenant: str = "",
         api_key: str = "",
+        ca_file: str = "",
     ) -> None:
-        self._connection = Connection(address, timeout, retry or Retry(), tenant=tenant, api_key=api_key)
+        self._connection = Connection(
+            address, timeout, retry or Retry(), tenant=tenant, api_key=api_key, ca_file=ca_file
+        )
         self._health = health_service_pb2_grpc.HealthServiceStub(self._connection.channel)
         self.address = self._connection.address
         self.datasets = Datasets(self._connection)

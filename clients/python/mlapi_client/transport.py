@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -14,7 +16,14 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from mlapi_client.errors import CLASSES, DeadlineExceeded, FieldViolation, MlapiError, Unavailable
+from mlapi_client.errors import (
+    CLASSES,
+    DeadlineExceeded,
+    FieldViolation,
+    InvalidValue,
+    MlapiError,
+    Unavailable,
+)
 from mlapi_client.identity import identified
 
 Request = TypeVar("Request")
@@ -76,16 +85,28 @@ class Connection:
     """A channel. Used by any number of threads at once.
 
     tenant: whom every call is for, when not empty. api_key: shown on every call, when not empty.
+    address: `https://…` is over TLS. ca_file: of the CA to trust, as PEM; those that gRPC knows when empty.
     """
 
     def __init__(
-        self, address: str, timeout: float, retry: Retry, *, tenant: str = "", api_key: str = ""
+        self,
+        address: str,
+        timeout: float,
+        retry: Retry,
+        *,
+        tenant: str = "",
+        api_key: str = "",
+        ca_file: str = "",
     ) -> None:
-        self.address = address.removeprefix("http://").rstrip("/")
+        secure, self.address = address.startswith("https://"), _bare(address)
         self.timeout = timeout
         self.retry = retry
         proxy = [("grpc.enable_http_proxy", 0)] if self.address.startswith(LOOPBACK) else []
-        channel = grpc.insecure_channel(self.address, options=[*OPTIONS, *proxy])
+        options = [*OPTIONS, *proxy]
+        if secure or ca_file:
+            channel = grpc.secure_channel(self.address, _trusting(ca_file), options=options)
+        else:
+            channel = grpc.insecure_channel(self.address, options=options)
         self.channel = identified(channel, tenant, api_key)
 
     def close(self) -> None:
@@ -180,3 +201,20 @@ def _from_status(code: str, status: status_pb2.Status) -> MlapiError:
 def _detail(status: status_pb2.Status, message: Detail) -> Detail | None:
     """The first detail of the type of `message`, unpacked into it."""
     return message if any(detail.Unpack(message) for detail in status.details) else None
+
+
+def _bare(address: str) -> str:
+    """`host:port`; a URL without one means its scheme's."""
+    for scheme, port in (("https://", 443), ("http://", 80)):
+        if address.startswith(scheme):
+            place = address.removeprefix(scheme).rstrip("/")
+            return place if re.search(r":\d+$", place) else f"{place}:{port}"
+    return address.rstrip("/")
+
+
+def _trusting(ca_file: str) -> grpc.ChannelCredentials:
+    """Raises InvalidValue, a ValueError, for a file that cannot be read."""
+    try:
+        return grpc.ssl_channel_credentials(Path(ca_file).read_bytes() if ca_file else None)
+    except OSError as error:
+        raise InvalidValue.of("ca_file", f"{ca_file} cannot be read: {error.strerror}") from None

@@ -24,6 +24,7 @@ from services.ai_gateway.application.ports import Caller, Job, Point, Start
 from services.ai_gateway.domain.findings import Data
 from services.ai_gateway.domain.hyperparameters import LINEAR, MLP, Hyperparameters
 from services.chassis.channels import open_channel
+from services.chassis.tls import TlsFiles
 
 _TASKS = {"classification": job_pb2.CLASSIFICATION, "regression": job_pb2.REGRESSION}
 TASK_NAMES = {number: name for name, number in _TASKS.items()} | {job_pb2.CLUSTERING: "clustering"}
@@ -34,8 +35,8 @@ POINTS_IN_PAGE = 5_000
 class GrpcTrainer:
     """See `Trainer`. channel: to the training service, connected at the first call; `close` ends it."""
 
-    def __init__(self, address: str) -> None:
-        self.channel = open_channel(address)
+    def __init__(self, address: str, tls: TlsFiles | None = None) -> None:
+        self.channel = open_channel(address, tls)
         self._jobs = job_service_pb2_grpc.JobServiceStub(self.channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self.channel)
         self._datasets = dataset_service_pb2_grpc.DatasetServiceStub(self.channel)

@@ -59,7 +59,7 @@ class Commands(click.Group):
     default="127.0.0.1:5000",
     show_default=True,
     show_envvar=True,
-    metavar="HOST:PORT",
+    metavar="HOST:PORT or URL",
     help="Where the API is.",
 )
 @click.option(
@@ -87,9 +87,19 @@ class Commands(click.Group):
     metavar="KEY",
     help="Where the API asks for one. Better in the variable: others can read command lines.",
 )
+@click.option(
+    "--ca-file",
+    envvar="MLAPI_CA_FILE",
+    default="",
+    show_envvar=True,
+    metavar="FILE",
+    help="CA to trust at an address of https://. Default: those that are known to all.",
+)
 @click.version_option(package_name="ml-training-api", prog_name="mlapi")
 @click.pass_context
-def main(ctx: click.Context, address: str, timeout: float, tenant: str, api_key: str) -> None:
+def main(  # noqa: PLR0917 (its options)
+    ctx: click.Context, address: str, timeout: float, tenant: str, api_key: str, ca_file: str
+) -> None:
     """Train models by calling an API.
 
     \b
@@ -110,4 +120,4 @@ def main(ctx: click.Context, address: str, timeout: float, tenant: str, api_key:
       6    unavailable, out of time, or a limit is reached: try again later
       130  interrupted
     """
-    ctx.obj = Session(address, timeout, tenant, api_key)
+    ctx.obj = Session(address, timeout, tenant=tenant, api_key=api_key, ca_file=ca_file)

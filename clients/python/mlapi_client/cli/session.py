@@ -31,11 +31,11 @@ EXIT_CODES: Mapping[type[errors.MlapiError], int] = {
 class Session:
     """One run of `mlapi`. as_json: the answer is for a program."""
 
-    def __init__(self, address: str, timeout: float, tenant: str, api_key: str = "") -> None:
+    def __init__(self, address: str, timeout: float, **caller: str) -> None:
+        """caller: `tenant`, `api_key` and `ca_file`, as `Client` takes them."""
         self._address = address
         self._timeout = timeout
-        self._tenant = tenant
-        self._api_key = api_key
+        self._caller = caller
         self.as_json = False
 
     def client(self) -> Client:
@@ -43,7 +43,7 @@ class Session:
         from mlapi_client.client import Client  # noqa: PLC0415
 
         context = click.get_current_context()
-        client = Client(self._address, self._timeout, tenant=self._tenant, api_key=self._api_key)
+        client = Client(self._address, self._timeout, None, **self._caller)
         return context.find_root().with_resource(client)
 
     def answer(self, document: Mapping[str, Any]) -> None:
