@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 # BLAS threads that spin against each other cost tenfold on a busy machine.
 export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
+# Many machines set it; each process of a stack, and each attempt, would then compile all it imports anew: a second.
+unexport PYTHONDONTWRITEBYTECODE
 
 ##@ Start here
 .PHONY: help
