@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 
 ENDED = {"SUCCEEDED", "FAILED", "CANCELLED"}
+# A network that learns in a moment, for tests of what happens around the learning.
+TINY = {"architecture": "PLAIN", "hidden_sizes": [8], "ensemble_size": 1, "max_epochs": 8}
 
 
 def flowers(rows: int = 240, seed: int = 1) -> bytes:

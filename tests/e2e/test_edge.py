@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 from mlapi.training.v1 import (
+    algorithm_pb2,
     dataset_service_pb2,
     dataset_service_pb2_grpc,
     job_service_pb2,
@@ -20,13 +21,13 @@ from mlapi.training.v1 import (
     model_service_pb2_grpc,
 )
 
-from tests.e2e.journeys import flowers, only_error, train, upload
+from tests.e2e.journeys import TINY, flowers, only_error, train, upload
 
 
 @pytest.fixture(scope="module")
 def job(rest: httpx.Client) -> dict[str, object]:
     upload(rest, "edge", flowers())
-    return train(rest, dataset_id="edge", target="kind", mlp={"max_epochs": 20})
+    return train(rest, dataset_id="edge", target="kind", mlp=TINY)
 
 
 def as_json(message: object) -> dict[str, object]:
@@ -77,7 +78,8 @@ def test_native_upload_watch_and_metrics(channel: grpc.Channel) -> None:
     )
     assert datasets.UploadDataset(requests).row_count == 240
     jobs = job_service_pb2_grpc.JobServiceStub(channel)
-    created = jobs.CreateJob(job_service_pb2.CreateJobRequest(dataset_id="native", target="kind"))
+    tiny = json_format.ParseDict(TINY, algorithm_pb2.Mlp())
+    created = jobs.CreateJob(job_service_pb2.CreateJobRequest(dataset_id="native", target="kind", mlp=tiny))
     events = list(jobs.WatchJob(job_service_pb2.WatchJobRequest(job_id=created.job_id)))
     points = [event.point for event in events if event.WhichOneof("event") == "point"]
     assert events[-1].job.model_id

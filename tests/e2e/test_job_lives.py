@@ -67,16 +67,17 @@ def test_a_cancelled_job_is_resumed_where_it_was(rest: httpx.Client) -> None:
 
 
 def test_a_time_limit_ends_a_job_that_can_be_resumed_with_another(rest: httpx.Client) -> None:
-    job_id = create(rest, mlp=ENDLESS, time_limit_seconds=4)
+    job_id = create(rest, mlp=ENDLESS, time_limit_seconds=2)
     ended = watch(rest, job_id)[-1][1]
     assert ended["state"] == "FAILED"
     assert ended["error"]["details"][0]["reason"] == "TIME_LIMIT_EXCEEDED"
-    refused = rest.post(f"/v1/jobs/{job_id}:resume", json={"time_limit_seconds": 0.05})
-    assert list(violations(refused)) == ["time_limit_seconds"]
     again = rest.post(f"/v1/jobs/{job_id}:resume", json={"time_limit_seconds": 1000}).json()
     assert (again["state"], again["time_limit_seconds"]) == ("QUEUED", 1000)
+    until_step(rest, job_id, ended["step"] + 1)
     rest.post(f"/v1/jobs/{job_id}:cancel")
     assert watch(rest, job_id)[-1][1]["state"] == "CANCELLED"
+    refused = rest.post(f"/v1/jobs/{job_id}:resume", json={"time_limit_seconds": 0.05})
+    assert list(violations(refused)) == ["time_limit_seconds"]  # it has run for longer
 
 
 def test_a_waiting_job_says_where_and_why_and_the_urgent_goes_first(rest: httpx.Client) -> None:
@@ -101,8 +102,8 @@ def test_a_waiting_job_says_where_and_why_and_the_urgent_goes_first(rest: httpx.
 
 def test_a_job_begins_where_a_model_ended(rest: httpx.Client) -> None:
     body = {"dataset_id": "lives", "target": "kind"}
-    model_id = train(rest, **body, mlp={"max_epochs": 40})["model_id"]
-    job = train(rest, **body, mlp={"max_epochs": 1}, warm_start_model_id=model_id)
+    model_id = train(rest, **body, mlp={"max_epochs": 40, "ensemble_size": 1})["model_id"]
+    job = train(rest, **body, mlp={"max_epochs": 1, "ensemble_size": 1}, warm_start_model_id=model_id)
     assert (job["state"], job["warm_start_model_id"]) == ("SUCCEEDED", model_id), job
     [point] = rest.get(f"/v1/jobs/{job['job_id']}/metrics").json()["points"]
     assert point["values"]["train_loss"] < 0.4  # of log 2, where a cold start begins

@@ -13,7 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import load_digits
 
-from tests.e2e.journeys import ENDED, flowers, only_error, train, upload, violations, watch
+from tests.e2e.journeys import ENDED, TINY, flowers, only_error, train, upload, violations, watch
+
+# Of the algorithm's own size but for what costs time only.
+SMALL = {"ensemble_size": 1, "max_epochs": 48}
 
 
 def test_digits_reach_the_accuracy_that_the_readme_promises(rest: httpx.Client) -> None:
@@ -35,10 +38,12 @@ def test_digits_reach_the_accuracy_that_the_readme_promises(rest: httpx.Client) 
     assert sum(answer["predictions"][0]["probabilities"].values()) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("algorithm", ["mlp", "logistic", "boosted_trees", "blend"])
-def test_classes_of_a_mixed_table(rest: httpx.Client, algorithm: str) -> None:
+@pytest.mark.parametrize(
+    ("algorithm", "how"), [("mlp", SMALL), ("logistic", {}), ("boosted_trees", {}), ("blend", {})]
+)
+def test_classes_of_a_mixed_table(rest: httpx.Client, algorithm: str, how: dict[str, int]) -> None:
     upload(rest, "flowers", flowers())
-    job = train(rest, dataset_id="flowers", target="kind", **{algorithm: {}})
+    job = train(rest, dataset_id="flowers", target="kind", **{algorithm: how})
     assert job["state"] == "SUCCEEDED", job
     assert job["task"] == "CLASSIFICATION"
     assert job["test_metrics"]["accuracy"] > 0.8
@@ -86,15 +91,15 @@ def test_rows_and_classes_that_count_more_than_others(rest: httpx.Client) -> Non
     assert 120 < told["even"] < told["roses"] - 20 < 380
 
 
-@pytest.mark.parametrize("algorithm", ["mlp", "linear"])
-def test_numbers_from_parquet(rest: httpx.Client, algorithm: str) -> None:
+@pytest.mark.parametrize(("algorithm", "how"), [("mlp", SMALL), ("linear", {})])
+def test_numbers_from_parquet(rest: httpx.Client, algorithm: str, how: dict[str, int]) -> None:
     chance = np.random.default_rng(0)
     x, z = chance.normal(size=(2, 400))
     table = pa.table({"x": x, "z": z, "y": 3 * x - z + 5 + chance.normal(scale=0.1, size=400)})
     sink = io.BytesIO()
     pq.write_table(table, sink)
     upload(rest, "plane", sink.getvalue(), "application/vnd.apache.parquet")
-    job = train(rest, dataset_id="plane", target="y", **{algorithm: {}})
+    job = train(rest, dataset_id="plane", target="y", **{algorithm: how})
     assert job["task"] == "REGRESSION"
     assert job["test_metrics"]["r2"] > 0.95
     answer = rest.post(f"/v1/models/{job['model_id']}:predict", json={"rows": [{"x": 1, "z": 0}]}).json()
@@ -163,7 +168,9 @@ def test_a_dataset_from_creation_to_deletion(rest: httpx.Client) -> None:
 
 def test_a_watch_goes_on_from_its_cursor(rest: httpx.Client) -> None:
     upload(rest, "watched", flowers())
-    job_id = rest.post("/v1/jobs", json={"dataset_id": "watched", "target": "kind"}).json()["job_id"]
+    job_id = rest.post("/v1/jobs", json={"dataset_id": "watched", "target": "kind", "mlp": TINY}).json()[
+        "job_id"
+    ]
     events = watch(rest, job_id)
     points = [data for kind, data, _ in events if kind == "metric"]
     assert len(points) > 3
