@@ -34,11 +34,12 @@ run: setup gateway/api.pb ## Run the whole stack in the foreground; Ctrl-C ends 
 
 ##@ Prove
 TEST_FOLDERS := $(notdir $(patsubst %/,%,$(wildcard tests/*/)))
-FAST := unit contract integration fuzz architecture e2e
+# The longest first, so that no worker begins one when the others have nothing left.
+FAST := e2e contract integration fuzz unit architecture
 
 .PHONY: test
 test: setup gateway/api.pb ## Every test that needs no GPU and no provider key
-	@$(PY) -m pytest -n 2 --dist loadfile $(addprefix tests/,$(FAST))
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix tests/,$(FAST))
 
 FOLDER_TESTS := $(addprefix test-,$(filter-out faults,$(TEST_FOLDERS)))
 .PHONY: $(FOLDER_TESTS)

@@ -1,4 +1,4 @@
-"""Waiting for what other processes do: never longer than needed, never for ever."""
+"""Waiting for what other processes do: hardly longer than needed, never for ever."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from collections.abc import Callable
 from typing import TypeVar
 
 Result = TypeVar("Result")
+SHORTEST, LONGEST = 0.02, 0.25
 
 
 def until(look: Callable[[], Result], seconds: float = 10.0) -> Result:
-    """What `look` answers as soon as that is true; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
+    """What `look` answers soon after that is true; fails after `seconds`.
+
+    Who has waited for long looks less often: looking takes the time of the machine from what is waited for.
+    """
+    began = time.monotonic()
     while not (found := look()):
-        assert time.monotonic() < deadline, f"nothing after {seconds:g} s"
-        time.sleep(0.02)
+        waited = time.monotonic() - began
+        assert waited < seconds, f"nothing after {seconds:g} s"
+        time.sleep(min(max(SHORTEST, waited / 20), LONGEST))
     return found
