@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # BLAS threads that spin against each other cost tenfold on a busy machine.
 export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
-# Many machines set it; each process of a stack, and each attempt, would then compile all it imports anew: a second.
+# Many machines set it. Every service and every attempt would then compile what it imports: a second each.
 unexport PYTHONDONTWRITEBYTECODE
 
 ##@ Start here
