@@ -25,7 +25,7 @@ def render(settings: EdgeSettings) -> str:
     """Envoy's configuration; raises KeyError for a name in the file that is not filled in."""
     text = (HERE / "envoy.yaml").read_text()
     otlp = settings.otel_exporter_otlp_endpoint
-    wanted = {TRACING: otlp, HTTPS: settings.edge_tls_cert_file, MUTUAL: settings.tls}
+    wanted = {TRACING: settings.exports("traces"), HTTPS: settings.edge_tls_cert_file, MUTUAL: settings.tls}
     for mark in (mark for mark, given in wanted.items() if given):
         text = text.replace(mark, "")
     names = {

@@ -55,6 +55,7 @@ from services.ai_gateway.application.batches import Batches
 from services.ai_gateway.application.chats import Chats
 from services.ai_gateway.application.consult import Consult
 from services.ai_gateway.application.desk import TwoStores
+from services.ai_gateway.application.lost_calls import look_for_lost
 from services.ai_gateway.application.meter import Meter
 from services.ai_gateway.application.models import Models
 from services.ai_gateway.application.ports import (
@@ -116,7 +117,9 @@ def build(settings: AiGatewaySettings) -> Served:
     session = http_vendor.session()
     prices, routes = catalog.load(settings.ai_prices_file), _routes(settings)
     alert = _alerts(settings, metrics, session)
-    routine = (partial(_sweep, stores.ledger, _settling(settings) / 2, alert), stored.keep_fresh)
+    every = _settling(settings) / 2
+    lost = partial(look_for_lost, stores.ledger, clock.now, every, metrics.entered, alert)
+    routine = (lost, stored.keep_fresh)
     meter = _meter(settings, stores, prices, metrics, alert)
     router = Router(
         vendors.observed(settings, vendors.chatting(settings, session), metrics, prices), keys, asyncio.sleep
@@ -325,19 +328,6 @@ async def _running(
         await asyncio.to_thread(stores.commits.close)
         stores.database.close()
         trainer.close()
-
-
-async def _sweep(ledger: Ledger, often: timedelta, alert: Callable[[Sequence[Spent]], None]) -> None:
-    """Looks for claims of calls that died with their process."""
-    while True:
-        try:
-            if lost := await asyncio.to_thread(ledger.release_lost, clock.now()):
-                log.warning("calls died with their process; they are charged in full: %d", len(lost))
-                if passed := [spent for those in lost for spent in those]:
-                    alert(passed)
-        except Exception:
-            log.warning("lost calls could not be looked for", exc_info=True)
-        await asyncio.sleep(often.total_seconds())
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from services.chassis.redaction import redacted
@@ -80,12 +79,9 @@ def _number(value: int) -> int | str:
     return value if text == str(value) else text
 
 
-def configure(service: str, level: str, file: Path | None) -> None:
+def configure(service: str, level: str, file: logging.Handler | None = None) -> None:
     """Sends the root logger to standard output and, when asked, to a file as well."""
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(file))
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout), *([file] if file else ())]
     for handler in handlers:
         handler.setFormatter(JsonFormatter(service))
         handler.addFilter(Redacting())

@@ -19,14 +19,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, start_http_server
 
-from services.chassis import logs
+from services.chassis import logs, rotating
 from services.chassis.auth import Door
 from services.chassis.health import HealthServicer
 from services.chassis.interceptors import CallInterceptor, Refusal
 from services.chassis.json_body import RequestReader
 from services.chassis.key_file import KeyFile
 from services.chassis.settings import ServiceSettings
-from services.chassis.telemetry import RequestMetrics, Tracing
+from services.chassis.telemetry import RequestMetrics
+from services.chassis.telling import Telling
 from services.chassis.tls import TlsFiles, server_credentials
 
 log = logging.getLogger("server")
@@ -81,11 +82,11 @@ class Served:
 
 async def serve(settings: ServiceSettings, served: Served) -> None:
     """Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once."""
-    tracing = Tracing(served.name, settings.otel_exporter_otlp_endpoint)
+    told = Telling(served.name, settings, served.registry)
     interceptor = CallInterceptor(
         RequestReader(settings.max_json_bytes),
         RequestMetrics(served.registry),
-        tracing,
+        told.tracing,
         Door(KeyFile(settings.api_keys_file)) if settings.api_keys_file else None,
         _refusals(served),
         recorded={registration.name for registration in served.registrations if registration.recorded},
@@ -113,15 +114,15 @@ async def serve(settings: ServiceSettings, served: Served) -> None:
         await asyncio.sleep(settings.drain_notice)
         await server.stop(settings.drain_timeout)
     metrics.shutdown()
+    log.info("stopped")
     with suppress(TimeoutError):
         async with asyncio.timeout(LAST_SPANS_SECONDS):
-            await asyncio.to_thread(tracing.close)
-    log.info("stopped")
+            await asyncio.to_thread(told.end)
 
 
 def run(name: str, settings: ServiceSettings, build: Callable[[], Served]) -> None:
     """The body of every `__main__`: logs first, then the event loop."""
-    logs.configure(name, settings.log_level, settings.log_file)
+    logs.configure(name, settings.log_level, rotating.of(settings))
 
     async def main() -> None:
         threads = ThreadPoolExecutor(HANDLER_THREADS, thread_name_prefix="handler")

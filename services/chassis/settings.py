@@ -48,7 +48,19 @@ class ServiceSettings(BaseSettings):
     tls_server_name: str = "ml-training-api"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_file: Path | None = None
+    log_file_bytes: int = Field(100 * 1024 * 1024, ge=0)  # then it begins anew; 0 for never
+    log_file_count: int = Field(5, ge=1)  # so many earlier ones are kept
+
+    # OpenTelemetry's own variables. What is not here, such as OTEL_EXPORTER_OTLP_HEADERS and _CERTIFICATE,
+    # its exporters read themselves.
     otel_exporter_otlp_endpoint: str = ""
+    otel_exporter_otlp_protocol: Literal["grpc"] = "grpc"
+    otel_sdk_disabled: bool = False
+    otel_service_name: str = ""  # in the place of the service's own name
+    otel_traces_exporter: Literal["otlp", "none"] = "otlp"
+    otel_metrics_exporter: Literal["otlp", "none"] = "otlp"
+    otel_logs_exporter: Literal["otlp", "none"] = "otlp"
+    otel_metric_export_interval: float = Field(60_000, gt=0)  # milliseconds
     max_json_bytes: int = Field(4 * 1024 * 1024, gt=0)
 
     # Field by field, not over the whole: pydantic looks at the whole only when every field is right, and so
@@ -102,6 +114,16 @@ class ServiceSettings(BaseSettings):
         if not (self.tls_cert_file and self.tls_key_file and self.tls_ca_file):
             return None
         return TlsFiles(self.tls_cert_file, self.tls_key_file, self.tls_ca_file, self.tls_server_name)
+
+    def exports(self, signal: Literal["traces", "metrics", "logs"]) -> bool:
+        """Whether that is sent by OTLP."""
+        wanted = {
+            "traces": self.otel_traces_exporter,
+            "metrics": self.otel_metrics_exporter,
+            "logs": self.otel_logs_exporter,
+        }
+        off = self.otel_sdk_disabled or wanted[signal] == "none"
+        return bool(self.otel_exporter_otlp_endpoint) and not off
 
     def database(self, service: str) -> str:
         """The URL of this service's database."""

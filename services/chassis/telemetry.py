@@ -15,7 +15,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from services.chassis.redaction import redacted
-from services.chassis.traced import CALL, Traced
+from services.chassis.traced import CALL, Attribute, Traced
 
 VERSION = "1.0.0"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -75,6 +75,18 @@ class Tracing:
             span.set_status(Status(StatusCode.ERROR, redacted(message)))
         span.end()
 
+    def begin(self, name: str, traceparent: str, attributes: Mapping[str, Attribute]) -> Span | None:
+        """A span for work of this process that nobody waits for, part of the trace that asked for it.
+
+        From here on code below finds it in `traced`; whoever ends it calls `end`.
+        """
+        if self._tracer is None:
+            return None
+        context = self._propagator.extract({"traceparent": traceparent})
+        span = self._tracer.start_span(name, context, kind=SpanKind.CONSUMER, attributes=attributes)
+        CALL.set(Traced(self._tracer, span))
+        return span
+
     def close(self) -> None:
         """Sends what is left."""
         if self._provider:
@@ -89,12 +101,16 @@ def trace_id(span: Span | None, metadata: Mapping[str, str]) -> str:
     return found[1] if found else ""
 
 
+def resource(service: str) -> Resource:
+    """Who says it: the service, and what OTEL_RESOURCE_ATTRIBUTES adds."""
+    return Resource.create({SERVICE_NAME: service, SERVICE_VERSION: VERSION})
+
+
 def _provider(service: str) -> TracerProvider:
     # A fifth of a second at start that only those who trace should pay.
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 
-    # `create` adds what OTEL_RESOURCE_ATTRIBUTES says.
-    provider = TracerProvider(resource=Resource.create({SERVICE_NAME: service, SERVICE_VERSION: VERSION}))
+    provider = TracerProvider(resource=resource(service))
     # The exporter reads the standard OTEL_EXPORTER_OTLP_* variables itself.
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider

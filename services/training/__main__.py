@@ -23,11 +23,13 @@ from services.chassis.database import Database
 from services.chassis.schema import migrate
 from services.chassis.server import Registration, Served, run
 from services.chassis.settings import load
+from services.chassis.traced import traceparent
 from services.training.adapters import migrations
 from services.training.adapters.artifacts_disk import DiskArtifacts
 from services.training.adapters.executor_local import LocalExecutor
 from services.training.adapters.ingest import FileIngest
 from services.training.adapters.learner import ComputeLearner
+from services.training.adapters.metrics import TrainingMetrics
 from services.training.adapters.outbox_disk import disk_outboxes
 from services.training.adapters.sampler_optuna import OptunaSampler
 from services.training.adapters.store_sql import SqlStore
@@ -70,7 +72,8 @@ def build(settings: TrainingSettings) -> Served:
     artifacts = DiskArtifacts(settings.data_dir)
     artifacts.clear_spools(STALE_SPOOL_SECONDS)
     executor = LocalExecutor(worker_command(), worker_environment(), settings.data_dir / "attempts")
-    reconciler = _reconciler(settings, store, artifacts, executor)
+    registry = CollectorRegistry()
+    reconciler = _reconciler(settings, store, artifacts, executor, TrainingMetrics(store, registry))
     jobs = Jobs(
         store=store,
         artifacts=artifacts,
@@ -80,7 +83,7 @@ def build(settings: TrainingSettings) -> Served:
         slots=settings.slots(),
         grace=timedelta(seconds=settings.training_grace_seconds),
     )
-    create = CreateJob(store, clock.now, reconciler.wake, settings.slots())
+    create = CreateJob(store, clock.now, reconciler.wake, settings.slots(), traceparent)
     driver = _driver(settings, store, artifacts, reconciler)
     draining = asyncio.Event()
     return Served(
@@ -96,14 +99,18 @@ def build(settings: TrainingSettings) -> Served:
             ),
             _sweeps(settings, store, artifacts, executor, driver),
         ],
-        registry=CollectorRegistry(),
+        registry=registry,
         draining=draining,
         background=_running(reconciler, driver, database),
     )
 
 
 def _reconciler(
-    settings: TrainingSettings, store: SqlStore, artifacts: DiskArtifacts, executor: LocalExecutor
+    settings: TrainingSettings,
+    store: SqlStore,
+    artifacts: DiskArtifacts,
+    executor: LocalExecutor,
+    metrics: TrainingMetrics,
 ) -> Reconciler:
     return Reconciler(
         store=store,
@@ -113,6 +120,7 @@ def _reconciler(
         clock=clock.now,
         slots=settings.slots(),
         limits=settings.limits(),
+        observer=metrics,
     )
 
 

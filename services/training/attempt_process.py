@@ -8,12 +8,16 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Event
 
 from services.chassis import clock, logs
 from services.chassis.database import Database
 from services.chassis.settings import load
+from services.chassis.telemetry import Tracing, trace_id
+from services.chassis.telling import Telling
+from services.chassis.traced import Attribute
 from services.training.adapters.artifacts_disk import DiskArtifacts
 from services.training.adapters.learner import ComputeLearner
 from services.training.adapters.outbox_disk import disk_outboxes
@@ -22,44 +26,52 @@ from services.training.application.losses import EXIT_ENVIRONMENT
 from services.training.application.ports import Fenced, Store
 from services.training.application.run_attempt import RunAttempt, insist
 from services.training.compute.backend import BackendUnavailable, open_backend
-from services.training.domain.job import Device
+from services.training.domain.job import Device, Job
 from services.training.domain.usage import Usage
 from services.training.settings import TrainingSettings
 
 BACKENDS = {Device.CPU: "numpy", Device.GPU: "cupy"}
+# A collector that is away may hold up the end of a process, and so its slot, no longer.
+LAST_WORDS_SECONDS = 1.0
 log = logging.getLogger("worker")
 
 
 def run(job_id: str, attempt: int) -> None:
     """Runs the attempt and ends the process; SIGTERM asks it to stop at the next step."""
     settings = load(TrainingSettings)
-    logs.configure("worker", settings.log_level, None)
+    logs.configure("worker", settings.log_level)
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     if settings.training_memory_bytes:
         resource.setrlimit(resource.RLIMIT_DATA, (settings.training_memory_bytes,) * 2)
-    code = _run(settings, job_id, attempt, stop)
+    told = Telling("worker", settings, registry=None)
+    try:
+        code = _run(settings, job_id, attempt, stop, told.tracing)
+    finally:
+        told.end_within(LAST_WORDS_SECONDS)
     logging.shutdown()
     # Not by way of the interpreter's end, where a library's thread could hold it up.
     os._exit(code)
 
 
-def _run(settings: TrainingSettings, job_id: str, attempt: int, stop: Event) -> int:
+def _run(settings: TrainingSettings, job_id: str, attempt: int, stop: Event, tracing: Tracing) -> int:
     store = SqlStore(Database(settings.database("training")))
     artifacts = DiskArtifacts(settings.data_dir)
     try:
-        device = insist(lambda: _device(store, job_id))
-        backend = open_backend(BACKENDS[device])
-        run_attempt = RunAttempt(
-            store=store,
-            artifacts=artifacts,
-            outboxes=disk_outboxes(artifacts),
-            learner=ComputeLearner(artifacts, backend),
-            clock=clock.now,
-            used=_meter(device is Device.GPU),
-            pace=settings.pace(),
-        )
-        run_attempt(job_id, attempt, stop)
+        job = insist(lambda: _job(store, job_id))
+        device = job.spec.device
+        with _traced(tracing, job, attempt):
+            backend = open_backend(BACKENDS[device])
+            run_attempt = RunAttempt(
+                store=store,
+                artifacts=artifacts,
+                outboxes=disk_outboxes(artifacts),
+                learner=ComputeLearner(artifacts, backend),
+                clock=clock.now,
+                used=_meter(device is Device.GPU),
+                pace=settings.pace(),
+            )
+            run_attempt(job_id, attempt, stop)
     except Fenced as error:
         log.warning("%s", error)
     except BackendUnavailable as error:
@@ -68,12 +80,31 @@ def _run(settings: TrainingSettings, job_id: str, attempt: int, stop: Event) -> 
     return 0
 
 
-def _device(store: Store, job_id: str) -> Device:
+@contextmanager
+def _traced(tracing: Tracing, job: Job, attempt: int) -> Iterator[None]:
+    """A span of the trace that asked for the job. Attempts are beside each other in it."""
+    facts: dict[str, Attribute] = {"mlapi.job_id": job.job_id, "mlapi.attempt": attempt}
+    facts["mlapi.tenant"] = job.tenant
+    span = tracing.begin("attempt", job.traceparent, facts)
+    logs.TRACE_ID.set(trace_id(span, {"traceparent": job.traceparent}))
+    code = "INTERNAL"
+    try:
+        yield
+        code = "OK"
+    except Fenced:
+        code = "ABORTED"
+        raise
+    finally:
+        if span:
+            tracing.end(span, code, code)
+
+
+def _job(store: Store, job_id: str) -> Job:
     with store.read() as tx:
         job = tx.jobs.get(job_id)
     if job is None:
         raise Fenced(f"{job_id} is not there any more")
-    return job.spec.device
+    return job
 
 
 def _meter(gpu: bool) -> Callable[[], Usage]:

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from services.chassis.settings import Port, ServiceSettings
-from services.training.application.reconcile import Limits
+from services.training.application.limits import Limits
 from services.training.application.run_attempt import Pace
 from services.training.domain.job import Device
 from services.training.domain.sweep import Prices

@@ -247,7 +247,7 @@ asyncio.run(main())
         assert gone(ledger) == {("", DAY): (10, 60)}
         assert len(ledger.release_lost(NOW + HOUR - timedelta(seconds=1))) == 0
         lost = ledger.release_lost(NOW + HOUR)
-        assert sorted(len(passed) for passed in lost) == [0, 1]  # the threshold is told of, once
+        assert sorted(len(one.passed) for one in lost) == [0, 1]  # the threshold is told of, once
         assert len(ledger.release_lost(NOW + HOUR)) == 0
         assert gone(ledger) == {("", DAY): (70, 0)}
         [row] = ledger.usage(UsageFilter(by=()))

@@ -19,7 +19,8 @@ from services.training.adapters.ingest import FileIngest
 from services.training.adapters.outbox_disk import disk_outboxes
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.jobs import Jobs
-from services.training.application.reconcile import Limits, Reconciler
+from services.training.application.limits import Limits
+from services.training.application.reconcile import Reconciler
 from services.training.domain.dataset import ColumnType, Reading
 from services.training.domain.hyperparameters import Hyperparameters, Mlp
 from services.training.domain.job import Device, Job, JobSpec, Source, Task

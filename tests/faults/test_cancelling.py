@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from mlapi.training.v1 import job_pb2
 
-from services.training.application.reconcile import Limits
+from services.training.application.limits import Limits
 from services.training.domain.job import JobState
 from tests.contract.waiting import until
 from tests.e2e.journeys import flowers

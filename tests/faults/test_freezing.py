@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from services.chassis import clock
-from services.training.application.reconcile import Limits
+from services.training.application.limits import Limits
 from services.training.domain.job import Job
 from tests.faults import truth
 from tests.faults.core import REPOSITORY, Core, core, seconds_of_training

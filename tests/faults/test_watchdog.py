@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from services.training.application.reconcile import Limits
+from services.training.application.limits import Limits
 from services.training.domain.job import Job, JobState
 from tests.faults import truth
 from tests.faults.core import REPOSITORY, core, seconds_of_training

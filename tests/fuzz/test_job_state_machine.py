@@ -29,9 +29,10 @@ from services.training.application import courier, reconcile, run_attempt
 from services.training.application.attempt_loop import AttemptLoop, Signs
 from services.training.application.courier import Courier
 from services.training.application.jobs import Jobs
+from services.training.application.limits import Limits
 from services.training.application.losses import EXIT_ENVIRONMENT
 from services.training.application.ports import Fenced, Learned, Page, Slot
-from services.training.application.reconcile import Limits, Reconciler
+from services.training.application.reconcile import Reconciler
 from services.training.application.run_attempt import Pace, RunAttempt, insist, why
 from services.training.domain.history import JobEvent, MetricPoint
 from services.training.domain.job import Device, Job, JobState

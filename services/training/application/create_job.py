@@ -68,12 +68,14 @@ class CreateJob:
     """Creates jobs. `wake` tells the reconciler that there is something to do.
 
     slots: attempts at once on each kind of device; the first is what a job gets that does not choose.
+    traceparent: names the call that is being answered.
     """
 
     store: Store
     clock: Clock
     wake: Callable[[], None]
     slots: Mapping[Device, int]
+    traceparent: Callable[[], str] = str
 
     def __call__(self, request: JobRequest, request_id: str = "", validate_only: bool = False) -> Job:
         """The job, QUEUED; raises NotFound, FailedPrecondition, and InvalidArgument naming the fields."""
@@ -96,6 +98,7 @@ class CreateJob:
                 now,
                 tenant=request.tenant,
                 priority=request.priority,
+                traceparent=self.traceparent(),
             )
             if not validate_only:
                 tx.jobs.add(job)

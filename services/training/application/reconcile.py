@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Event, Thread
 
@@ -13,9 +13,18 @@ from services.chassis.clock import Clock
 from services.training.application import events, losses
 from services.training.application.courier import store_records
 from services.training.application.leftovers import remove_leftovers
+from services.training.application.limits import Limits
 from services.training.application.lingering import Lingering
 from services.training.application.losses import Loss
-from services.training.application.ports import Artifacts, Executor, Outboxes, Slot, Store, Transaction
+from services.training.application.ports import (
+    Artifacts,
+    Executor,
+    Observer,
+    Outboxes,
+    Slot,
+    Store,
+    Transaction,
+)
 from services.training.domain.job import LIVE, Device, Job, JobError, JobState
 from services.training.domain.schedule import next_to_start
 
@@ -31,20 +40,6 @@ CONFIRMATION_SECONDS = 1.0
 DYING_SECONDS = 2.0
 ALL_RECORDS = 1_000_000
 SWEEP_SECONDS = 300.0
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How long is waited, in seconds.
-
-    start: for a process whose handle nobody wrote down. lease: for a sign of life. progress: for a step.
-    grace: for an attempt that was asked to stop, before it is killed.
-    """
-
-    start: float = 10.0
-    lease: float = 15.0
-    progress: float = 600.0
-    grace: float = 3.0
 
 
 class Reconciler:
@@ -64,6 +59,7 @@ class Reconciler:
         clock: Clock,
         slots: Mapping[Device, int],
         limits: Limits | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._store = store
         self._artifacts = artifacts
@@ -72,6 +68,7 @@ class Reconciler:
         self._clock = clock
         self._slots = slots
         self._limits = limits or Limits()
+        self._observer = observer
         self._wake = Event()
         self._stopping = Event()
         self._losses: dict[str, Loss] = {}
@@ -260,6 +257,8 @@ class Reconciler:
                 tx.jobs.record(job.job_id, [event])
             if after.state.ended:
                 tx.jobs.record(job.job_id, [events.ended(after, now)])
+        if self._observer and loss and not (job.stopping or job.dismissed):
+            self._observer.lost(loss.error.reason)
         self._artifacts.clear_workspaces(job.job_id, job.attempt)
         fields = {"job_id": job.job_id, "attempt": job.attempt, "state": after.state}
         log.info("attempt is gone", extra={"fields": fields})
@@ -299,6 +298,8 @@ class Reconciler:
         handle = self._executor.submit(job.job_id, job.attempt, Slot(job.spec.device, job.gpu))
         self._lingering.add(handle)
         self._write_down(job, handle)
+        if self._observer:
+            self._observer.started(job)
         fields = {"job_id": job.job_id, "attempt": job.attempt, "handle": handle}
         log.info("attempt started", extra={"fields": fields})
 

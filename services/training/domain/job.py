@@ -186,6 +186,7 @@ class Job:
     attempt_time, attempt_progress: when the current attempt began, and how far the job was then.
     checkpoints: those that are kept, oldest first; the last is the one to go on from.
     sweep_id: of the sweep that it is a trial of; empty for none.
+    traceparent: the call that asked for it, in W3C's notation; its attempts are part of that trace.
     results: of its candidates, in the order in which they came. chosen: whose model it is.
     """
 
@@ -219,6 +220,7 @@ class Job:
     start_time: datetime | None = None
     end_time: datetime | None = None
     sweep_id: str = ""
+    traceparent: str = ""
     results: tuple[CandidateResult, ...] = ()
     chosen: int | None = None
 

@@ -16,9 +16,10 @@ from services.training.adapters.outbox_disk import disk_outboxes
 from services.training.application import reconcile
 from services.training.application.courier import held, store_records
 from services.training.application.jobs import Jobs
+from services.training.application.limits import Limits
 from services.training.application.losses import EXIT_ENVIRONMENT
 from services.training.application.ports import Entry, Executor, Record, Slot
-from services.training.application.reconcile import Limits, Reconciler
+from services.training.application.reconcile import Reconciler
 from services.training.domain.history import JobEvent, MetricPoint
 from services.training.domain.job import Device, Job, JobError, JobState
 from services.training.domain.usage import Usage

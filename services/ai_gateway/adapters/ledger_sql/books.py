@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from services.ai_gateway.application.ports.ledger import BudgetExceeded, Claim, Entry, Outcome
+from services.ai_gateway.application.ports.ledger import BudgetExceeded, Claim, Entry, Lost, Outcome
 from services.ai_gateway.domain.budget import Budget, Limit, Period, Spent
 from services.ai_gateway.domain.usage import Usage
 
@@ -136,10 +136,13 @@ class Books:
             self._move(self._limits(held.tenant, held.key, held.day), 0, -held.nano_usd)
         return held is not None
 
-    def lose(self, call_id: str, now: datetime) -> tuple[Spent, ...] | None:
-        """Charges a claim in full. Answers as `settle` does; None where there was no claim."""
+    def lose(self, call_id: str, now: datetime) -> Lost | None:
+        """Charges a claim in full; None where there was no claim."""
         held = self._held(call_id)
-        return None if held is None else self.settle(_lost(held, now))
+        if held is None:
+            return None
+        entry = _lost(held, now)
+        return Lost(entry, self.settle(entry))
 
     def _held(self, call_id: str) -> Held | None:
         if found := self.added.get(call_id):

@@ -11,7 +11,7 @@ from services.ai_gateway.adapters.group_commit import LARGEST, GroupCommit
 from services.ai_gateway.adapters.ledger_sql import batch
 from services.ai_gateway.adapters.ledger_sql.books import Lose, Withdraw, day_of, window_key
 from services.ai_gateway.adapters.ledger_sql.usage import add_up
-from services.ai_gateway.application.ports.ledger import Claim, Entry, UsageFilter, UsageRow
+from services.ai_gateway.application.ports.ledger import Claim, Entry, Lost, UsageFilter, UsageRow
 from services.ai_gateway.domain.budget import Budget, Spent
 from services.chassis.database import Database
 
@@ -42,18 +42,18 @@ class SqlLedger:
         passed: Sequence[Spent] = await self._commits.submit(batch.carry_out, entry, later=entry)
         return passed
 
-    def release_lost(self, now: datetime) -> list[Sequence[Spent]]:
+    def release_lost(self, now: datetime) -> list[Lost]:
         """See `Ledger`."""
         statement = "SELECT call_id FROM ledger_claims WHERE expires <= ? ORDER BY expires"
         with self._database.read() as connection:
             expired = [row[0] for row in Cursor(connection).rows(statement, (now.timestamp(),))]
-        lost: list[Sequence[Spent]] = []
+        lost: list[Lost] = []
         for start in range(0, len(expired), LARGEST):
             posted = [
                 self._commits.post(batch.carry_out, Lose(call_id, now))
                 for call_id in expired[start : start + LARGEST]
             ]
-            lost += [passed for one in posted if (passed := one.result()) is not None]
+            lost += [found for one in posted if (found := one.result()) is not None]
         return lost
 
     def usage(self, wanted: UsageFilter) -> list[UsageRow]:

@@ -78,6 +78,14 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """A claim whose process died, as the entry that it became. passed: as `Ledger.settle` answers it."""
+
+    entry: Entry
+    passed: Sequence[Spent]
+
+
+@dataclass(frozen=True)
 class UsageFilter:
     """Which calls, and by what they are added up. since, until: days (`2026-11-26`), inclusive."""
 
@@ -117,11 +125,8 @@ class Ledger(Protocol):
         An entry without a claim is added as it is. Answers the limits of which a threshold was passed by it.
         """
 
-    def release_lost(self, now: datetime) -> Sequence[Sequence[Spent]]:
-        """Claims that expired become entries of their whole amount, LOST. Blocks.
-
-        Answers, for each of them, the limits of which a threshold was passed by it.
-        """
+    def release_lost(self, now: datetime) -> Sequence[Lost]:
+        """Claims that expired become entries of their whole amount, LOST. Blocks."""
 
     def usage(self, wanted: UsageFilter) -> list[UsageRow]:
         """Sums, in the order of their groups. Blocks."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from services.training.adapters.store_sql import documents, history
 from services.training.adapters.store_sql.statements import by_key, document, newest, owned, visible
@@ -22,6 +22,7 @@ _LIVE = sorted(LIVE)
 _JOB = by_key(jobs, "job_id")
 _LOCKED = _JOB.with_for_update()
 _STANDING = (jobs.c.job_id, jobs.c.position, jobs.c.state, jobs.c.tenant, jobs.c.priority, jobs.c.device)
+_COUNTS = select(jobs.c.state, func.count().label("jobs")).group_by(jobs.c.state)
 _STANDINGS = select(*_STANDING).where(jobs.c.state.in_(_UNENDED)).order_by(jobs.c.position)
 
 
@@ -64,6 +65,9 @@ class SqlJobs:
     def in_states(self, states: Iterable[JobState], limit: int | None = None) -> list[Job]:
         statement = select(jobs.c.document).where(jobs.c.state.in_(list(states))).order_by(jobs.c.position)
         return [documents.to_job(found) for found in self._connection.scalars(statement.limit(limit))]
+
+    def counts(self) -> Mapping[JobState, int]:
+        return {JobState(row.state): row.jobs for row in self._connection.execute(_COUNTS)}
 
     def standings(self) -> list[Standing]:
         rows = self._connection.execute(_STANDINGS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -100,6 +100,9 @@ class Jobs(Protocol):
 
     def in_states(self, states: Iterable[JobState], limit: int | None = None) -> list[Job]:
         """Every job in one of `states`, or the first `limit`, oldest first."""
+
+    def counts(self) -> Mapping[JobState, int]:
+        """How many jobs are in each state; those without any are left out."""
 
     def standings(self) -> list[Standing]:
         """Every job that has not ended, oldest first."""

@@ -12,7 +12,7 @@ from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.comparison import Comparison
 from services.training.domain.dataset import ColumnType
 from services.training.domain.history import JobEvent, MetricPoint
-from services.training.domain.job import Device, JobSpec, Source
+from services.training.domain.job import Device, Job, JobSpec, Source
 from services.training.domain.model import Explanation, ExportFormat, Feature
 
 
@@ -52,6 +52,16 @@ class Executor(Protocol):
 
     def forget(self, job_id: str) -> None:
         """Deletes what is kept of the job's attempts, such as their logs."""
+
+
+class Observer(Protocol):
+    """Is told what becomes of attempts, to count it. Never raises, never waits."""
+
+    def started(self, job: Job) -> None:
+        """This process begins an attempt at it, or finds one that is under way."""
+
+    def lost(self, reason: str) -> None:
+        """An attempt's process is gone without a result, and nobody had asked for that."""
 
 
 @dataclass(frozen=True)
