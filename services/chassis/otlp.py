@@ -146,7 +146,7 @@ def metrics_of(families: Iterable[Family], began: int, now: int) -> list[Metric]
 def _sum(family: Family, began: int, now: int) -> Metric | None:
     name = f"{family.name}_total"
     points = [
-        NumberDataPoint(sample.labels, began, now, sample.value)
+        NumberDataPoint(sample.labels, began, now, float(sample.value))
         for sample in family.samples
         if sample.name == name
     ]
@@ -155,7 +155,7 @@ def _sum(family: Family, began: int, now: int) -> Metric | None:
 
 
 def _gauge(family: Family, began: int, now: int) -> Metric | None:
-    points = [NumberDataPoint(one.labels, began, now, one.value) for one in family.samples]
+    points = [NumberDataPoint(one.labels, began, now, float(one.value)) for one in family.samples]
     return Metric(family.name, family.documentation, "", Gauge(points)) if points else None
 
 

@@ -25,6 +25,7 @@ from services.chassis.health import HealthServicer
 from services.chassis.interceptors import CallInterceptor, Refusal
 from services.chassis.json_body import RequestReader
 from services.chassis.key_file import KeyFile
+from services.chassis.machine_metrics import MachineMetrics
 from services.chassis.settings import ServiceSettings
 from services.chassis.telemetry import RequestMetrics
 from services.chassis.telling import Telling
@@ -82,6 +83,7 @@ class Served:
 
 async def serve(settings: ServiceSettings, served: Served) -> None:
     """Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once."""
+    MachineMetrics(settings.data_dir, served.registry)
     told = Telling(served.name, settings, served.registry)
     interceptor = CallInterceptor(
         RequestReader(settings.max_json_bytes),

@@ -19,7 +19,7 @@ from services.ai_gateway.adapters.telemetry import names
 from services.ai_gateway.adapters.telemetry.server_address import ServerAddress
 from services.ai_gateway.application.ports import Entry
 from services.ai_gateway.application.router import Lane
-from services.ai_gateway.domain.budget import Spent
+from services.ai_gateway.domain.budget import Period, Spent
 from services.ai_gateway.domain.usage import NANO_USD, Usage
 
 MOST_MODELS = 500
@@ -50,6 +50,8 @@ class AiMetrics:
         self.calls = counter(names.CALLS, "Entries of the ledger by outcome", [*own, "outcome"])
         self.attempts = counter(names.ATTEMPTS_MADE, "Calls to vendors by how they ended", [*own, "outcome"])
         self.thresholds = counter(names.THRESHOLDS, "Thresholds of budgets that were passed", ["period"])
+        for period in Period:  # from 0: an increase is only seen where there was something before
+            self.thresholds.labels(period)
         self.conventional = Conventional(registry)
         self._models: set[tuple[str, str]] = set()
         self._series = cache(self._of_model)
