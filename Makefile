@@ -41,6 +41,7 @@ FAST := e2e contract integration fuzz unit architecture
 test: setup gateway/api.pb ## Every test that needs no GPU and no provider key
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix tests/,$(FAST))
 
+# Prometheus and a collector are fetched into .tools where they are not on PATH: 30 MB, once.
 FOLDER_TESTS := $(addprefix test-,$(filter-out faults,$(TEST_FOLDERS)))
 .PHONY: $(FOLDER_TESTS)
 $(FOLDER_TESTS): test-%: setup gateway/api.pb
@@ -131,6 +132,8 @@ lock: setup ## Pin the newest versions that pyproject.toml allows
 	@for peers in bench bench-accuracy bench-compute bench-gateway; do \
 		$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 			--upgrade requirements/$$peers.in -o requirements/$$peers.lock || exit 1; done
+	@$(VENV)/bin/uv pip compile --quiet --universal --prerelease allow --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--upgrade requirements/watching.in -o requirements/watching.lock
 	@cd bench/gateway/portkey && rm -f package-lock.json && npm install --silent --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved
 
 .PHONY: clean

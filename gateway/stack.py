@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Self
 
 from gateway.edge import command
+from gateway.log_files import trim
 from gateway.settings import EdgeSettings, environment
 from services.chassis.settings import is_loopback, load
 
@@ -188,6 +189,7 @@ def main() -> int:
             print(f"logs: {stack.logs}", *ca, f"ready: {stack.url}", sep="\n", flush=True)
             while not ended.wait(0.5):
                 stack.check()
+                trim(stack.logs, settings.log_file_bytes, settings.log_file_count)
         except StackError as error:
             print(error, file=sys.stderr)
             return 1

@@ -1,4 +1,4 @@
-"""What the process and its data disk have left: `process_*`, `ml_api_disk_bytes`, `ml_api_disk_free_bytes`."""
+"""What the process uses, and what its data disk has left."""
 
 from __future__ import annotations
 

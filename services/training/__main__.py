@@ -148,7 +148,7 @@ def _sweeps(
 ) -> Registration:
     """Searches; their trials are jobs like others."""
     sweeps = Sweeps(store, artifacts, executor, clock.now, driver.wake)
-    create = CreateSweep(store, clock.now, driver.wake, settings.slots(), settings.prices())
+    create = CreateSweep(store, clock.now, driver.wake, settings.slots(), settings.prices(), traceparent)
     return Registration(
         "mlapi.training.v1.SweepService",
         sweep_service_pb2_grpc.add_SweepServiceServicer_to_server,

@@ -83,6 +83,7 @@ class CreateSweep:
     wake: Callable[[], None]
     slots: Mapping[Device, int]
     prices: Prices = field(default_factory=Prices)
+    traceparent: Callable[[], str] = str  # names the call that is being answered
 
     def __call__(self, request: SweepRequest, request_id: str = "", validate_only: bool = False) -> Sweep:
         """The sweep, RUNNING; raises NotFound, FailedPrecondition, and InvalidArgument naming the fields."""
@@ -137,6 +138,7 @@ class CreateSweep:
             begin_time=now,
             tenant=request.job.tenant,
             priority=request.job.priority,
+            traceparent=self.traceparent(),
             proposals=proposals,
             rejections=rejections,
             warm_start_sweep_ids=request.warm_start_sweep_ids,

@@ -51,6 +51,7 @@ def add_job(tx: Transaction, sweep: Sweep, trials: Sequence[Trial], now: datetim
         tenant=sweep.tenant,
         priority=sweep.priority,
         sweep_id=sweep.sweep_id,
+        traceparent=sweep.traceparent,
     )
     tx.jobs.add(job)
     which = f"trial {trials[0].number}" if len(trials) == 1 else f"{len(trials)} trials"

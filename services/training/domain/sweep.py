@@ -130,6 +130,7 @@ class Sweep:
     begin_time: datetime
     tenant: str = DEFAULT_TENANT
     priority: int = 0
+    traceparent: str = ""  # the call that asked for it; its trials are part of that trace
     proposals: tuple[Proposal, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     warm_start_sweep_ids: tuple[str, ...] = ()
