@@ -27,7 +27,8 @@ class TrainingMetrics(Collector):
 
     def __init__(self, store: Store, registry: CollectorRegistry) -> None:
         self._store = store
-        self._followed: dict[str, Usage] | None = None  # what is counted of each job already
+        self._followed: dict[str, Usage] = {}  # what is counted of each job already
+        self._adopted = False  # attempts that an earlier process began
         self._lock = Lock()
         self._samples = Counter(
             "ml_api_training_samples", "Rows trained on, each pass counted", registry=registry
@@ -46,8 +47,7 @@ class TrainingMetrics(Collector):
     def started(self, job: Job) -> None:
         self._attempts.inc()
         with self._lock:
-            if self._followed is not None:
-                self._followed.setdefault(job.job_id, job.usage)
+            self._followed.setdefault(job.job_id, job.usage)
 
     def lost(self, reason: str) -> None:
         self._lost.labels(reason).inc()
@@ -69,8 +69,10 @@ class TrainingMetrics(Collector):
 
     def _follow(self) -> None:
         with self._lock, self._store.read() as tx:
-            if self._followed is None:  # those that an earlier process began
-                self._followed = {job.job_id: job.usage for job in tx.jobs.in_states(LIVE)}
+            if not self._adopted:
+                for job in tx.jobs.in_states(LIVE):
+                    self._followed.setdefault(job.job_id, job.usage)
+                self._adopted = True
             for job_id, counted in list(self._followed.items()):
                 job = tx.jobs.get(job_id)
                 if job is None or not job.state.live:
