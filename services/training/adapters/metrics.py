@@ -60,8 +60,9 @@ class TrainingMetrics(Collector):
                 counts = tx.jobs.counts()
             self._follow()
         except Exception:
-            # The rest of the page is needed most when the store is away.
-            log.warning("jobs could not be counted", exc_info=True)
+            # The rest of the page is needed most when the store is away, which the reconciler tells. After the
+            # end it is closed, when the last figures are sent by OTLP.
+            log.debug("jobs could not be counted", exc_info=True)
             return [gauge]
         for state in JobState:
             gauge.add_metric([state.lower()], counts.get(state, 0))
@@ -70,8 +71,8 @@ class TrainingMetrics(Collector):
     def _follow(self) -> None:
         with self._lock, self._store.read() as tx:
             if not self._adopted:
-                for job in tx.jobs.in_states(LIVE):
-                    self._followed.setdefault(job.job_id, job.usage)
+                for live in tx.jobs.in_states(LIVE):
+                    self._followed.setdefault(live.job_id, live.usage)
                 self._adopted = True
             for job_id, counted in list(self._followed.items()):
                 job = tx.jobs.get(job_id)
