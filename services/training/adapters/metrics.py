@@ -60,8 +60,8 @@ class TrainingMetrics(Collector):
                 counts = tx.jobs.counts()
             self._follow()
         except Exception:
-            # The rest of the page is needed most when the store is away, which the reconciler tells. After the
-            # end it is closed, when the last figures are sent by OTLP.
+            # The rest of the page is needed most when the store is away, which the reconciler tells. After
+            # the end it is closed, when the last figures are sent by OTLP.
             log.debug("jobs could not be counted", exc_info=True)
             return [gauge]
         for state in JobState:
