@@ -35,9 +35,6 @@
 {{- if and (include "mlapi.embedded" .) (include "mlapi.several" .Values.aiGateway) -}}
 {{- fail "aiGateway: more than one replica needs database.existingSecret (PostgreSQL); a SQLite file belongs to one pod" -}}
 {{- end -}}
-{{- if and (include "mlapi.several" .Values.aiGateway) (not .Values.redis.existingSecret) -}}
-{{- fail "aiGateway: more than one replica needs redis.existingSecret; limits and the cache would be each pod's own" -}}
-{{- end -}}
 {{- if and .Values.ray.cluster.enabled (not (and .Values.database.existingSecret .Values.artifacts.url)) -}}
 {{- fail "ray.cluster: workers on other nodes need database.existingSecret and artifacts.url; they cannot reach a volume" -}}
 {{- end -}}
