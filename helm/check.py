@@ -1,4 +1,4 @@
-"""`make chart-check`: lint and render the chart with every value file, validate all of it, and Terraform's files.
+"""`make chart-check`: lint and render the chart with every value file, validate all of it; and deploy/aws.
 
 What is not here is fetched, once, by hash (tools.py).
 """

@@ -1,4 +1,4 @@
-"""The tools that look at the chart, at the versions of requirements/helm.lock and chart.lock, under .tools/."""
+"""What looks at the chart, in the versions of requirements/helm.lock and chart.lock, under .tools/."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ToolMissing(Exception):
 
 
 def helm() -> Path:
-    """The helm of the lock; where the wheel has none for this machine, the one on PATH. Raises ToolMissing."""
+    """The helm of the lock; on other machines than its own the one on PATH. Raises ToolMissing."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         if found := shutil.which("helm"):
             return Path(found)

@@ -1,7 +1,7 @@
 """Validates manifests on standard input, a JSON array, against the Kubernetes versions that are named.
 
-Runs in the venv of requirements/chart.lock. Kinds of operators are checked against schemas/; a kind that nobody
-knows is an error, since a version that has dropped it is how a chart breaks.
+Runs in the venv of requirements/chart.lock. Kinds of operators are checked against schemas/; a kind that
+nobody knows is an error, since a version that has dropped it is how a chart breaks.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@
 - {name: DATA_DIR, value: /data}
 - {name: LOG_LEVEL, value: {{ .root.Values.logLevel }}}
 - {name: REQUEST_TIMEOUT, value: {{ .root.Values.requestTimeout | quote }}}
+- {name: DRAIN_TIMEOUT, value: {{ .root.Values.drainSeconds | quote }}}
+- {name: MAX_JSON_BYTES, value: {{ .root.Values.maxJsonBytes | int64 | quote }}}
 {{- with .root.Values.otlpEndpoint }}
 - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
 {{- end }}
@@ -20,7 +22,6 @@
 {{/* Takes root. What every service has that the edge has not. */}}
 {{- define "mlapi.env.service" -}}
 - {name: BIND_HOST, value: 0.0.0.0}
-- {name: DRAIN_TIMEOUT, value: {{ .root.Values.drainSeconds | quote }}}
 {{ include "mlapi.env.database" . }}
 {{- end -}}
 
@@ -109,7 +110,6 @@
 - {name: ADMIN_PORT, value: "9901"}
 - {name: ACCESS_LOG, value: /dev/stdout}
 - {name: EDGE_THREADS, value: {{ .root.Values.edge.threads | quote }}}
-- {name: MAX_JSON_BYTES, value: {{ .root.Values.maxJsonBytes | int64 | quote }}}
 - {name: TRAINING_ADDRESS, value: {{ include "mlapi.address" (dict "root" .root "name" "training") | quote }}}
 - {name: AI_GATEWAY_ADDRESS, value: {{ include "mlapi.address" (dict "root" .root "name" "ai-gateway") | quote }}}
 - {name: HEALTH_ADDRESS, value: {{ include "mlapi.address" (dict "root" .root "name" "health") | quote }}}
@@ -123,9 +123,6 @@
 {{- define "mlapi.env" -}}
 {{ include "mlapi.env.common" . }}
 {{ include (printf "mlapi.env.%s" .name) . }}
-{{- if ne .name "edge" }}
-- {name: MAX_JSON_BYTES, value: {{ .root.Values.maxJsonBytes | int64 | quote }}}
-{{- end }}
 {{- range $name, $value := .values.env }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}
