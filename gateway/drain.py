@@ -1,8 +1,8 @@
 """Before an edge is told to end: `python -m gateway.drain NOTICE PATIENCE`, as its container's preStop.
 
-Envoy leaves at once on SIGTERM. So for NOTICE seconds it serves as ever, until balancers have taken it off their
-lists; then it asks callers to connect elsewhere, and this returns when no request is in flight, after PATIENCE
-seconds at the latest.
+Envoy leaves at once on SIGTERM. So for NOTICE seconds it serves as ever, until balancers have taken it off
+their lists; then it asks callers to connect elsewhere, and this returns when no request is in flight, after
+PATIENCE seconds at the latest.
 """
 
 from __future__ import annotations
