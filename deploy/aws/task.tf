@@ -76,8 +76,7 @@ locals {
     essential        = false
     user             = "0"
     entryPoint       = ["python", "-c"]
-    command          = [file("${path.module}/prepare.py")]
-    environment      = [{ name = "OWNED", value = local.embedded ? "/tmp" : "/tmp:/data" }]
+    command          = concat([file("${path.module}/prepare.py"), local.keys, "/tmp"], local.embedded ? [] : [local.data])
     secrets          = [{ name = "API_KEYS", valueFrom = var.api_keys_secret_arn }]
     mountPoints      = concat(local.mounts, [{ sourceVolume = "keys", containerPath = "/keys", readOnly = false }])
     logConfiguration = local.logs["prepare"]

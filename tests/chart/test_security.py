@@ -166,6 +166,12 @@ def test_the_network_is_closed_but_for_who_has_to_call(example: Example, name: s
     assert callers == ["edge", "ai-gateway", "training" if name == "embedded" else "health"]
 
 
+def test_a_ray_cluster_takes_work_from_training_alone(example: Example) -> None:
+    (rule,) = of(example("gpu"), "NetworkPolicy")["ray"]["spec"]["ingress"]
+    callers = [peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in rule["from"]]
+    assert callers == ["training", "ray"]
+
+
 def test_envoys_admin_is_on_no_port(example: Example) -> None:
     edge = containers(example("scale"))["edge"]
     assert [port["containerPort"] for port in edge["ports"]] == [5000]

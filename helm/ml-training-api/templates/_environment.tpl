@@ -21,7 +21,7 @@
 
 {{/* Takes root. What every service has that the edge has not. */}}
 {{- define "mlapi.env.service" -}}
-- {name: BIND_HOST, value: 0.0.0.0}
+- {name: BIND_HOST, value: {{ .root.Values.bindAddress | quote }}}
 {{ include "mlapi.env.database" . }}
 {{- end -}}
 
@@ -105,7 +105,7 @@
 {{- end -}}
 
 {{- define "mlapi.env.edge" -}}
-- {name: HOST, value: 0.0.0.0}
+- {name: HOST, value: {{ .root.Values.bindAddress | quote }}}
 - {name: PORT, value: "5000"}
 - {name: ADMIN_PORT, value: "9901"}
 - {name: ACCESS_LOG, value: /dev/stdout}
