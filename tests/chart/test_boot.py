@@ -1,6 +1,6 @@
-"""The product starts with what the chart says, and nothing else of it: real processes, each with its container's variables.
+"""The product starts with what the chart says, and nothing else: real processes, with containers' variables.
 
-Only what a cluster would give is put in: names become loopback, mounts become folders, ports are free ones.
+Only what a cluster would give is put in: names become loopback, mounts become folders, ports are free.
 """
 
 from __future__ import annotations
