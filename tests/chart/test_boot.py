@@ -24,6 +24,7 @@ from tests.chart.conftest import Rendered
 from tests.chart.manifests import containers, environment
 
 START_SECONDS = 90
+POLL_SECONDS = 0.1
 MODULES = {
     "training": "services.training",
     "ai-gateway": "services.ai_gateway",
@@ -98,6 +99,7 @@ def _until_ready(client: httpx.Client, folder: Path) -> None:
             pass  # no edge yet
         logs = {path.name: path.read_text()[-500:] for path in folder.glob("*.log")}
         assert time.monotonic() < end, logs
+        time.sleep(POLL_SECONDS)
 
 
 @contextmanager

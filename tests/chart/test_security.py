@@ -166,6 +166,23 @@ def test_the_network_is_closed_but_for_who_has_to_call(example: Example, name: s
     assert callers == ["edge", "ai-gateway", "training" if name == "embedded" else "health"]
 
 
+def test_pods_may_go_where_their_urls_point() -> None:
+    values: dict[str, Any] = {
+        "ai": {"localBaseUrl": "http://ollama:11434/v1"},
+        "otlpEndpoint": "http://collector:4318",
+    }
+    values |= {"ray": {"address": "ray://head:10001", "tokenSecret": "ray"}}
+    policies = of(template(values=values), "NetworkPolicy")
+    ports = {
+        name: {port["port"] for port in one["spec"]["egress"][-1]["ports"]} for name, one in policies.items()
+    }
+    assert ports == {
+        "edge": {4318},
+        "training": {443, 5432, 4318, 10001},
+        "ai-gateway": {443, 5432, 6379, 4318, 11434},
+    }
+
+
 def test_a_ray_cluster_takes_work_from_training_alone(example: Example) -> None:
     (rule,) = of(example("gpu"), "NetworkPolicy")["ray"]["spec"]["ingress"]
     callers = [peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in rule["from"]]

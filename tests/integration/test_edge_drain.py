@@ -21,6 +21,7 @@ from gateway.stack import free_ports
 
 CALLERS = 4
 START_SECONDS = 30
+POLL_SECONDS = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,7 @@ def edge(health: Mapping[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
         while not _answers(f"http://127.0.0.1:{ports['PORT']}/livez"):
             assert process.poll() is None
             assert time.monotonic() < end
+            time.sleep(POLL_SECONDS)
         yield values
 
 
