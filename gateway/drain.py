@@ -1,8 +1,8 @@
 """Before an edge is told to end: `python -m gateway.drain NOTICE PATIENCE`, as its container's preStop.
 
 Envoy leaves at once on SIGTERM. So for NOTICE seconds it serves as ever, until balancers have taken it off
-their lists; then it asks callers to connect elsewhere, and this returns when no request is in flight, after
-PATIENCE seconds at the latest.
+their lists; then it asks callers to connect elsewhere, and this returns when all of them have, after PATIENCE
+seconds at the latest. A connection without a request counts too: the next one may be on its way.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from services.chassis.settings import load
 POLL_SECONDS = 0.1
 # An exchange with Envoy's admin, on this machine.
 ADMIN_SECONDS = 5.0
-IN_FLIGHT = "http.edge.downstream_rq_active"
+REQUESTS = "http.edge.downstream_rq_active"
+CONNECTIONS = "http.edge.downstream_cx_active"
 
 
 def drain(admin: str, notice: float, patience: float) -> int:
@@ -26,14 +27,14 @@ def drain(admin: str, notice: float, patience: float) -> int:
     time.sleep(notice)
     _ask(f"{admin}/drain_listeners?graceful&skip_exit", "POST")
     end = time.monotonic() + patience
-    while (left := in_flight(admin)) and time.monotonic() < end:
+    while active(admin, CONNECTIONS) and time.monotonic() < end:
         time.sleep(POLL_SECONDS)
-    return left
+    return active(admin, REQUESTS)
 
 
-def in_flight(admin: str) -> int:
-    """Requests that the edge is serving."""
-    stats = json.loads(_ask(f"{admin}/stats?format=json&filter=^{IN_FLIGHT}$"))["stats"]
+def active(admin: str, stat: str) -> int:
+    """How many REQUESTS or CONNECTIONS the edge has."""
+    stats = json.loads(_ask(f"{admin}/stats?format=json&filter=^{stat}$"))["stats"]
     return sum(stat["value"] for stat in stats)
 
 
