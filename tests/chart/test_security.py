@@ -29,7 +29,6 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
 # Of libraries, which read them by themselves.
 STANDARD = ("AWS_", "OTEL_", "RAY_AUTH_")
 # Files of certificates: settings of the chassis and of the edge.
-TLS = {f"{name}_FILE" for name in ("TLS_CERT", "TLS_KEY", "TLS_CA", "EDGE_TLS_CERT", "EDGE_TLS_KEY")}
 SECRET = ("DATABASE_URL", "REDIS_URL", "_API_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 
 
@@ -62,7 +61,7 @@ def test_every_variable_is_a_setting_once_and_no_secret_is_a_value(example: Exam
     for component, container in containers(example(name)).items():
         names = [one["name"] for one in container["env"]]
         assert len(names) == len(set(names))
-        known = {field.upper() for field in SETTINGS[component].model_fields} | TLS
+        known = {field.upper() for field in SETTINGS[component].model_fields}
         assert {one for one in names if not one.startswith(STANDARD)} - known == set(), component
         for variable, value in environment(container).items():
             assert isinstance(value, dict) == variable.endswith(SECRET), variable
