@@ -197,8 +197,10 @@ def main() -> int:
 
 
 def free_ports() -> dict[str, str]:
-    """Ports for the edge that are free now."""
-    return dict(zip(("PORT", "ADMIN_PORT"), map(str, _free(2)), strict=True))
+    """Ports that are free now, all different: of the edge, and of each service's first process."""
+    services = [f"{name.upper()}_{kind}_PORT" for name in SERVICES for kind in ("GRPC", "METRICS")]
+    names = ("PORT", "ADMIN_PORT", *services)
+    return dict(zip(names, map(str, _free(len(names))), strict=True))
 
 
 def _free(count: int) -> list[int]:
@@ -217,7 +219,8 @@ def _ports(values: Mapping[str, str], workers: int, free: bool) -> dict[str, tup
         names = (f"{service.upper()}_GRPC_PORT", f"{service.upper()}_METRICS_PORT")
         first = [int(values.get(name) or port) for name, port in zip(names, standard, strict=True)]
         for number in range(workers):
-            grpc, metrics = _free(2) if free else (port + number * PORT_STEP for port in first)
+            fresh = free and number > 0
+            grpc, metrics = _free(2) if fresh else (port + number * PORT_STEP for port in first)
             found[f"{service}-{number}" if number else service] = (grpc, metrics)
     return found
 
