@@ -14,6 +14,7 @@ from services.chassis import key_file
 from services.chassis.tls import TlsFiles
 
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]  # 0: any that is free
+OBJECT_STORAGE = ("s3", "gs", "az", "file")
 Loaded = TypeVar("Loaded", bound=BaseSettings)
 Value = TypeVar("Value")
 
@@ -39,7 +40,7 @@ class ServiceSettings(BaseSettings):
     drain_timeout: float = Field(25.0, ge=0)  # seconds that calls in flight get after SIGTERM
     rate_limit_enabled: bool = False
     redis_url: str = ""
-    artifacts_url: str = ""
+    artifacts_url: str = ""  # s3://bucket/prefix and the like; on disk under data_dir when empty
     ray_address: str = ""
     # Mutual TLS among the edge and the services: all three, or none; read again when they change. See tls.py.
     tls_cert_file: Path | None = None
@@ -100,13 +101,22 @@ class ServiceSettings(BaseSettings):
                 raise ValueError("TLS_CERT_FILE, TLS_KEY_FILE and TLS_CA_FILE go together")
         return ca
 
-    @field_validator("artifacts_url", "ray_address")
+    @field_validator("ray_address")
     @classmethod
     def _real(cls, value: Value, info: ValidationInfo) -> Value:
         """Refuses what would be a promise that nobody keeps."""
         if value != cls.model_fields[str(info.field_name)].default:
             raise ValueError("this is not available in this version")
         return value
+
+    @field_validator("artifacts_url")
+    @classmethod
+    def _object_storage(cls, url: str) -> str:
+        """Refuses what nobody can store anything in."""
+        scheme, found, place = url.partition("://")
+        if url and not (found and place and scheme in OBJECT_STORAGE):
+            raise ValueError(f"has to begin with one of {', '.join(f'{one}://' for one in OBJECT_STORAGE)}")
+        return url
 
     @property
     def tls(self) -> TlsFiles | None:

@@ -25,7 +25,7 @@ from services.chassis.server import Registration, Served, run
 from services.chassis.settings import load
 from services.chassis.traced import traceparent
 from services.training.adapters import migrations
-from services.training.adapters.artifacts_disk import DiskArtifacts
+from services.training.adapters.artifacts import open_artifacts
 from services.training.adapters.executor_local import LocalExecutor
 from services.training.adapters.ingest import FileIngest
 from services.training.adapters.learner import ComputeLearner
@@ -43,6 +43,7 @@ from services.training.application.export_model import ExportModel
 from services.training.application.jobs import Jobs
 from services.training.application.lineage import GetLineage
 from services.training.application.models import Models
+from services.training.application.ports import Artifacts
 from services.training.application.reconcile import Reconciler
 from services.training.application.registry import Registry
 from services.training.application.sweeps import Sweeps
@@ -69,7 +70,7 @@ def build(settings: TrainingSettings) -> Served:
     database = Database(url)
     migrate(url, Path(migrations.__path__[0]))
     store = SqlStore(database, callers.only, callers.tenant)
-    artifacts = DiskArtifacts(settings.data_dir)
+    artifacts = open_artifacts(settings)
     artifacts.clear_spools(STALE_SPOOL_SECONDS)
     executor = LocalExecutor(worker_command(), worker_environment(), settings.data_dir / "attempts")
     registry = CollectorRegistry()
@@ -108,7 +109,7 @@ def build(settings: TrainingSettings) -> Served:
 def _reconciler(
     settings: TrainingSettings,
     store: SqlStore,
-    artifacts: DiskArtifacts,
+    artifacts: Artifacts,
     executor: LocalExecutor,
     metrics: TrainingMetrics,
 ) -> Reconciler:
@@ -125,7 +126,7 @@ def _reconciler(
 
 
 def _driver(
-    settings: TrainingSettings, store: SqlStore, artifacts: DiskArtifacts, reconciler: Reconciler
+    settings: TrainingSettings, store: SqlStore, artifacts: Artifacts, reconciler: Reconciler
 ) -> SweepDriver:
     return SweepDriver(
         store=store,
@@ -142,7 +143,7 @@ def _driver(
 def _sweeps(
     settings: TrainingSettings,
     store: SqlStore,
-    artifacts: DiskArtifacts,
+    artifacts: Artifacts,
     executor: LocalExecutor,
     driver: SweepDriver,
 ) -> Registration:
@@ -156,7 +157,7 @@ def _sweeps(
     )
 
 
-def _data(store: SqlStore, artifacts: DiskArtifacts) -> list[Registration]:
+def _data(store: SqlStore, artifacts: Artifacts) -> list[Registration]:
     """What goes in and what comes out: datasets, uploads, models."""
     ingest, turns = FileIngest(), Turns()
     datasets = DatasetServicer(

@@ -18,7 +18,7 @@ from services.chassis.settings import load
 from services.chassis.telemetry import Tracing, trace_id
 from services.chassis.telling import Telling
 from services.chassis.traced import Attribute
-from services.training.adapters.artifacts_disk import DiskArtifacts
+from services.training.adapters.artifacts import open_artifacts
 from services.training.adapters.learner import ComputeLearner
 from services.training.adapters.outbox_disk import disk_outboxes
 from services.training.adapters.store_sql import SqlStore
@@ -56,7 +56,7 @@ def run(job_id: str, attempt: int) -> None:
 
 def _run(settings: TrainingSettings, job_id: str, attempt: int, stop: Event, tracing: Tracing) -> int:
     store = SqlStore(Database(settings.database("training")))
-    artifacts = DiskArtifacts(settings.data_dir)
+    artifacts = open_artifacts(settings)
     try:
         job = insist(lambda: _job(store, job_id))
         device = job.spec.device

@@ -36,6 +36,7 @@ class TrainingSettings(ServiceSettings):
     training_progress_seconds: float = Field(600.0, ge=1)  # so is one that makes no step for this long
     training_grace_seconds: float = Field(3.0, ge=0)  # what an attempt gets to stop by itself
     training_checkpoint_seconds: float = Field(10.0, ge=0)  # between two checkpoints
+    artifacts_cache_bytes: int = Field(20 << 30, ge=0)  # of contents on this disk, with ARTIFACTS_URL
     training_memory_bytes: int = Field(0, ge=0)  # most memory of an attempt; 0 for no limit
 
     # What an hour costs, for the budgets of sweeps; usage is metered by the second.

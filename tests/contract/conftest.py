@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,8 @@ import pytest
 
 from services.chassis.database import Database
 from services.training.adapters.store_sql import SqlStore
+from services.training.application.ports import Artifacts
+from tests.contract.artifact_places import PLACES, machines, s3_server
 from tests.contract.postgres import Postgres
 from tests.unit.training.samples import sqlite_url
 
@@ -33,6 +35,24 @@ def store(url: str) -> Iterator[SqlStore]:
     database = Database(url)
     yield SqlStore(database)
     database.close()
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(params=PLACES)
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Artifacts]:
+    """Artifacts as each machine sees them, by the machine's name, in every place that there is."""
+    return machines(request.param, tmp_path, request)
+
+
+@pytest.fixture
+def artifacts(machine: Callable[[str], Artifacts]) -> Artifacts:
+    """As one machine sees them."""
+    return machine("a")
 
 
 @pytest.fixture(scope="session")

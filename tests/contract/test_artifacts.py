@@ -1,9 +1,10 @@
-"""What every `Artifacts` promises. An adapter is one more line in ARTIFACTS."""
+"""What every `Artifacts` promises. An adapter is one more place of `artifact_places`."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ import pytest
 from services.training.adapters.artifacts_disk import DiskArtifacts
 from services.training.application.ports import Artifacts
 
-ARTIFACTS = {"disk": DiskArtifacts}
 WEIGHTS = {
     "w": np.arange(12, dtype=np.float32).reshape(3, 4).T,  # not contiguous
     "none": np.zeros((0, 5), np.float64),
@@ -20,12 +20,6 @@ WEIGHTS = {
     "codes": np.array([1, 2], np.int64),
 }
 METADATA = {"name": "größe ☃", "deep": {"list": [1, 2.5, None, True]}}
-
-
-@pytest.fixture(params=ARTIFACTS.values(), ids=ARTIFACTS.keys())
-def artifacts(request: pytest.FixtureRequest, tmp_path: Path) -> Artifacts:
-    made: Artifacts = request.param(tmp_path)
-    return made
 
 
 def files(folder: Path) -> list[str]:
@@ -48,42 +42,91 @@ def test_a_spool_holds_what_is_written_and_is_gone_at_the_end(artifacts: Artifac
     assert not spool.path.exists()
 
 
+def keep(artifacts: Artifacts, content_id: str, data: bytes) -> None:
+    artifacts.new_content(content_id).write_bytes(data)
+    artifacts.keep_content(content_id)
+
+
 def test_contents_are_kept_by_hash(artifacts: Artifacts) -> None:
     assert not artifacts.content("a1").exists()
-    artifacts.content("a1").write_bytes(b"arrow")
+    assert not artifacts.has_content("a1")
+    keep(artifacts, "a1", b"arrow")
+    assert artifacts.has_content("a1")
     assert artifacts.content("a1").read_bytes() == b"arrow"
     assert artifacts.contents(older_than=0) == ["a1"]
     assert artifacts.contents(older_than=60) == []
     artifacts.delete_content("a1")
     artifacts.delete_content("a1")
+    assert not artifacts.has_content("a1")
     assert not artifacts.content("a1").exists()
     assert artifacts.contents(older_than=0) == []
 
 
-def test_parts_stay_where_they_were_put(artifacts: Artifacts) -> None:
+def test_every_machine_sees_the_same(machine: Callable[[str], Artifacts]) -> None:
+    one, other = machine("a"), machine("b")
+    data = bytes(range(256)) * 50_000  # more than a request of an upload in pieces takes
+    keep(one, "a1", data)
+    one.save_model("model-1", WEIGHTS, METADATA)
+    assert other.content("a1").read_bytes() == data
+    assert other.load_model("model-1")[1] == METADATA
+    other.delete_content("a1")
+    other.delete_model("model-1")
+    assert (one.contents(0), one.models(0)) == ([], [])
+
+
+def sent(artifacts: Artifacts, offset: int, data: bytes, last: str = "") -> str:
+    with artifacts.parts("upload-1", last) as parts:
+        parts.append(offset, data)
+        return parts.sync()
+
+
+def whole(artifacts: Artifacts, byte_count: int, last: str) -> bytes:
+    with artifacts.parts("upload-1", last) as parts, parts.whole(byte_count) as path:
+        return path.read_bytes()
+
+
+def test_parts_are_put_together_in_order(artifacts: Artifacts) -> None:
     with artifacts.parts("upload-1") as parts:
-        parts.append(0, b"abcdef")
-        parts.append(3, b"DE")
+        parts.append(0, b"abc")
+        parts.append(3, b"def")
+        first = parts.sync()
+        parts.append(6, b"")
+        parts.append(6, b"ghi")
+        last = parts.sync()
+        assert parts.sync() == last  # nothing new
+    last = sent(artifacts, 9, bytes(1 << 20), last)
+    with artifacts.parts("upload-2") as parts:
+        parts.append(0, b"another")
         parts.sync()
-        assert parts.path.read_bytes() == b"abcDEf"
-    with artifacts.parts("upload-1") as parts, artifacts.parts("upload-2"):
-        parts.append(6, bytes(1 << 20))
-        parts.append(0, b"")
-        assert parts.path.read_bytes() == b"abcDEf" + bytes(1 << 20)
+    assert whole(artifacts, 9 + (1 << 20), last) == b"abcdefghi" + bytes(1 << 20)
     assert sorted(artifacts.all_parts(older_than=0)) == ["upload-1", "upload-2"]
     assert artifacts.all_parts(older_than=60) == []
+    assert whole(artifacts, 6, first) == b"abcdef"
+    with pytest.raises(OSError, match="lost committed bytes"):
+        whole(artifacts, 10 << 20, last)
+
+
+def test_what_was_never_committed_is_written_over(machine: Callable[[str], Artifacts]) -> None:
+    first = sent(machine("a"), 0, b"abc")
+    sent(machine("a"), 3, b"garbage that nobody committed", first)
+    last = sent(machine("b"), 3, b"def", first)
+    assert whole(machine("a"), 6, last) == b"abcdef"
+
+
+def test_machines_take_turns_with_an_upload(machine: Callable[[str], Artifacts]) -> None:
+    last = ""
+    for number in range(6):
+        last = sent(machine("ab"[number % 2]), number, b"%d" % number, last)
+    assert whole(machine("c"), 6, last) == b"012345"
 
 
 def test_deleted_parts_are_gone(artifacts: Artifacts) -> None:
-    with artifacts.parts("upload-1") as parts:
-        parts.append(0, b"abc")
-        artifacts.delete_parts("upload-1")
-        artifacts.delete_parts("upload-1")
-        parts.append(3, b"no harm")
-        parts.sync()
+    last = sent(artifacts, 0, b"abc")
+    artifacts.delete_parts("upload-1")
+    artifacts.delete_parts("upload-1")
     assert artifacts.all_parts(older_than=0) == []
-    with artifacts.parts("upload-1") as parts:
-        assert parts.path.read_bytes() == b""
+    with pytest.raises(OSError, match="lost committed bytes"):
+        whole(artifacts, 3, last)
 
 
 def test_a_model_loads_as_it_was_saved(artifacts: Artifacts) -> None:

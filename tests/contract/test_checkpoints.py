@@ -1,4 +1,5 @@
-"""What every `Artifacts` promises of what attempts leave. An adapter is one more line in ARTIFACTS."""
+"""What every `Artifacts` promises of what attempts leave. An adapter is one more place of
+`artifact_places`."""
 
 from __future__ import annotations
 
@@ -18,7 +19,6 @@ from services.training.adapters.artifacts_disk import DiskArtifacts
 from services.training.adapters.files import sync
 from services.training.application.ports import Artifacts, DamagedCheckpoint, SavedCheckpoint
 
-ARTIFACTS = {"disk": DiskArtifacts}
 FACTS = {"attempt": 1, "step": 7, "time": "2026-01-02 03:04:05"}
 ARRAYS: dict[str, Any] = {
     "w": np.arange(12, dtype=np.float32).reshape(3, 4).T,  # not contiguous
@@ -32,10 +32,8 @@ ARRAYS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(params=list(ARTIFACTS.values()), ids=list(ARTIFACTS))
-def artifacts(request: pytest.FixtureRequest, tmp_path: Path) -> Artifacts:
-    made: Artifacts = request.param(tmp_path)
-    return made
+IN_FILES = pytest.mark.parametrize("machine", ["disk", "file"], indirect=True)
+ON_DISK = pytest.mark.parametrize("machine", ["disk"], indirect=True)
 
 
 def save(artifacts: Artifacts, name: str = "1-7", job_id: str = "job-1") -> SavedCheckpoint:
@@ -58,6 +56,7 @@ def test_arrays_come_back_bit_for_bit(artifacts: Artifacts) -> None:
         assert found[name].tobytes() == expected.tobytes(), name
 
 
+@IN_FILES
 def test_the_manifest_has_the_facts_and_a_hash_of_every_file(artifacts: Artifacts, tmp_path: Path) -> None:
     saved = save(artifacts)
     folder = tmp_path / "jobs" / "job-1" / "checkpoints" / "1-7"
@@ -75,6 +74,7 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+@IN_FILES
 @pytest.mark.parametrize("file", ["state.safetensors", "manifest.json"])
 @pytest.mark.parametrize(
     "damage",
@@ -109,6 +109,7 @@ def test_a_checkpoint_of_another_life_of_the_name_is_not_taken_for_it(artifacts:
             artifacts.load_checkpoint(job_id, name, second.manifest_sha256)
 
 
+@IN_FILES
 def test_what_fails_half_way_leaves_nothing(artifacts: Artifacts, tmp_path: Path) -> None:
     kept = save(artifacts)
     bad: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -122,6 +123,7 @@ def test_what_fails_half_way_leaves_nothing(artifacts: Artifacts, tmp_path: Path
     assert artifacts.load_checkpoint("job-1", "1-7", kept.manifest_sha256)
 
 
+@ON_DISK
 @pytest.mark.parametrize("step", range(4))
 def test_a_failure_of_the_disk_at_any_step_leaves_nothing(
     artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
@@ -167,6 +169,7 @@ def test_a_disk_that_is_full_says_so_as_the_system_does(tmp_path: Path) -> None:
     assert DiskArtifacts(tmp_path).models(0) == []
 
 
+@ON_DISK
 def test_only_what_is_named_is_kept(artifacts: Artifacts, tmp_path: Path) -> None:
     for step in (1, 2, 3):
         save(artifacts, f"1-{step}")
@@ -183,6 +186,7 @@ def test_only_what_is_named_is_kept(artifacts: Artifacts, tmp_path: Path) -> Non
     artifacts.keep_checkpoints("none", 1, [])  # no effect
 
 
+@ON_DISK
 def test_workspaces_go_and_checkpoints_stay(artifacts: Artifacts, tmp_path: Path) -> None:
     saved = save(artifacts)
     for attempt in (1, 2, 3, 11):

@@ -54,27 +54,36 @@ class DiskArtifacts(DiskJobs, DiskParts):
     def __init__(self, root: Path) -> None:
         DiskJobs.__init__(self, root)
         DiskParts.__init__(self, root)
-        self._spools = root / "spool"
+        self.spools = root / "spool"
         self._contents = root / "datasets"
         self._models = root / "models"
-        for folder in (self._spools, self._contents, self._models):
+        for folder in (self.spools, self._contents, self._models):
             folder.mkdir(parents=True, exist_ok=True)
 
     def clear_spools(self, older_than: float) -> None:
         """Removes what a process that was killed left half-way, `older_than` seconds ago or more."""
-        for path in [*self._spools.iterdir(), *self._contents.glob(".*.partial")]:
+        for path in [*self.spools.iterdir(), *self._contents.glob(".*.partial")]:
             if age(path) > older_than:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @contextmanager
     def spool(self) -> Iterator[DiskSpool]:
-        handle, name = tempfile.mkstemp(dir=self._spools)
+        handle, name = tempfile.mkstemp(dir=self.spools)
         os.close(handle)
         spool = DiskSpool(Path(name))
         try:
             yield spool
         finally:
             spool.close()
+
+    def new_content(self, content_id: str) -> Path:
+        return self.content(content_id)
+
+    def keep_content(self, content_id: str) -> None:
+        """It is where it is to stay."""
+
+    def has_content(self, content_id: str) -> bool:
+        return self.content(content_id).exists()
 
     def content(self, content_id: str) -> Path:
         return self._contents / f"{content_id}.arrow"
@@ -86,7 +95,7 @@ class DiskArtifacts(DiskJobs, DiskParts):
         return [path.stem for path in self._contents.glob("*.arrow") if age(path) >= older_than]
 
     def save_model(self, model_id: str, arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
-        work = Path(tempfile.mkdtemp(dir=self._spools))
+        work = Path(tempfile.mkdtemp(dir=self.spools))
         try:
             save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()}, work / WEIGHTS)
             (work / METADATA).write_text(json.dumps(metadata))

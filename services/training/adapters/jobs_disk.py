@@ -43,7 +43,7 @@ class DiskJobs:
         try:
             save_arrays({key: np.asarray(array, order="C") for key, array in arrays.items()}, work / STATE)
             files = {STATE: {"sha256": _sha256(work / STATE), "bytes": (work / STATE).stat().st_size}}
-            manifest = {**facts, "files": files, "environment": _environment()}
+            manifest = {**facts, "files": files, "environment": environment()}
             (work / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
             for path in (work / STATE, work / MANIFEST, work):
                 sync(path)
@@ -77,7 +77,7 @@ class DiskJobs:
         kept = set(names)
         with suppress(FileNotFoundError):
             for path in self._checkpoints(job_id).iterdir():
-                if path.name not in kept and _attempt(path.name) <= attempt:
+                if path.name not in kept and attempt_of(path.name) <= attempt:
                     shutil.rmtree(path, ignore_errors=True)
 
     def workspace(self, job_id: str, attempt: int) -> Path:
@@ -100,7 +100,7 @@ class DiskJobs:
         return self._jobs / job_id / "checkpoints"
 
 
-def _attempt(name: str) -> int:
+def attempt_of(name: str) -> int:
     """Whose checkpoint it is, whole or half; 0 for one of a release that did not say."""
     number = name.lstrip(".").partition("-")[0]
     return int(number) if number.isdecimal() else 0
@@ -115,8 +115,8 @@ def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
-def _environment() -> dict[str, Any]:
-    """What the equality of bits rests on."""
+def environment() -> dict[str, Any]:
+    """What the equality of bits rests on; kept in every manifest."""
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,

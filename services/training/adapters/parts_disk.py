@@ -23,8 +23,16 @@ class DiskFile:
             written = os.pwrite(self._handle, view, offset)
             view, offset = view[written:], offset + written
 
-    def sync(self) -> None:
+    def sync(self) -> str:
         os.fsync(self._handle)
+        return ""
+
+    @contextmanager
+    def whole(self, byte_count: int) -> Iterator[Path]:
+        if self.path.stat().st_size < byte_count:
+            raise OSError(f"{self.path} has lost committed bytes")
+        os.truncate(self.path, byte_count)  # what was never committed is garbage
+        yield self.path
 
 
 class DiskParts:
@@ -35,7 +43,7 @@ class DiskParts:
         self._uploads.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
-    def parts(self, upload_id: str) -> Iterator[DiskFile]:
+    def parts(self, upload_id: str, last: str = "") -> Iterator[DiskFile]:
         path = self._uploads / upload_id
         new = not path.exists()
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

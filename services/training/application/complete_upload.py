@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from pathlib import Path
 
@@ -47,20 +46,24 @@ class CompleteUpload:
                 if replay := idempotency.earlier(tx, request_id, METHOD, asked):
                     return idempotency.answer_of(replay, Dataset)
                 upload = found(tx.uploads.get(upload_id), upload_id)
-            with full_disk_is_the_callers_to_know(), self._artifacts.parts(upload_id) as parts:
-                content = self._read(upload, parts.path, sha256)
+            with full_disk_is_the_callers_to_know():
+                content = self._checked(upload, sha256)
             dataset, superseded = self._keep(upload, content, request_id, asked)
             self._artifacts.delete_parts(upload_id)
         self._contents.drop_unused(superseded)
         return dataset
 
-    def _read(self, upload: Upload, path: Path, sha256: str) -> Content:
+    def _checked(self, upload: Upload, sha256: str) -> Content:
         if upload.byte_count not in (0, upload.committed):
             message = f"{upload.byte_count} bytes were announced, {upload.committed} have come."
             raise FailedPrecondition("UPLOAD_MISMATCH", message, committed_bytes=upload.committed)
-        if path.stat().st_size < upload.committed:
-            raise OSError(f"{path} has lost committed bytes")
-        os.truncate(path, upload.committed)  # what was never committed is garbage
+        with (
+            self._artifacts.parts(upload.upload_id, upload.last) as parts,
+            parts.whole(upload.committed) as path,
+        ):
+            return self._read(upload, path, sha256)
+
+    def _read(self, upload: Upload, path: Path, sha256: str) -> Content:
         with path.open("rb") as file:
             actual = hashlib.file_digest(file, "sha256").hexdigest()
         if sha256 not in ("", actual):

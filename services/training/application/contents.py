@@ -43,8 +43,10 @@ class Contents:
             reading = self.ingest.recognise(source, asked)
             content_id = reading.content_id(sha256)
             with self.nothing_left_behind(content_id):
-                destination = self.artifacts.content(content_id)
-                return self.ingest.read(source, reading, destination, sha256=sha256)
+                destination = self.artifacts.new_content(content_id)
+                content = self.ingest.read(source, reading, destination, sha256=sha256)
+                self.artifacts.keep_content(content_id)
+                return content
 
     def add_version(
         self, tx: Transaction, dataset_id: str, content: Content, now: datetime, tenant: str
@@ -57,7 +59,7 @@ class Contents:
         tx.alone(f"dataset/{dataset_id}")
         old = tx.datasets.lock(dataset_id, tenant) or Dataset(dataset_id, "", None, now, now, tenant=tenant)
         reserve_content(tx, content.key)
-        if not self.artifacts.content(content.key).exists():
+        if not self.artifacts.has_content(content.key):
             raise Unavailable("SERVICE_UNAVAILABLE", "The same content was just deleted; upload again.", 1.0)
         if old.content and old.content.key == content.key:
             return old, ""

@@ -19,7 +19,7 @@ COMMIT_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class WriteUpload:
-    """Appends to uploads. The committed offset in the store is the truth: the file beyond it is garbage."""
+    """Appends to uploads. The committed offset in the store is the truth: what is beyond it is garbage."""
 
     store: Store
     artifacts: Artifacts
@@ -39,7 +39,7 @@ class WriteUpload:
             if offset != upload.committed:
                 raise mismatch(upload, f"The next part begins at {upload.committed}, not at {offset}.")
             turn.holder = writer = Writer(self.store, self.clock, turn, upload)
-        with full_disk_is_the_callers_to_know(), self.artifacts.parts(upload_id) as parts:
+        with full_disk_is_the_callers_to_know(), self.artifacts.parts(upload_id, upload.last) as parts:
             writer.parts = parts
             try:
                 yield writer
@@ -84,13 +84,13 @@ class Writer:
                 self._commit()
 
     def _commit(self) -> None:
-        self.parts.sync()
+        last = self.parts.sync()
         upload_id = self.upload.upload_id
         with self._store.write() as tx:
             upload = found(tx.uploads.lock(upload_id), upload_id)
             if upload.committed != self.upload.committed:
                 raise mismatch(upload, "Somebody else has written to this upload.")
-            upload = upload.advanced(self._end, self._clock())
+            upload = upload.advanced(self._end, self._clock(), last)
             tx.uploads.put(upload)
         self.upload = upload
 

@@ -16,7 +16,8 @@ ABANDONED_AFTER = timedelta(hours=24)
 class Upload:
     """An upload that is open.
 
-    committed: bytes that are safe on disk; the next part begins here.
+    committed: bytes that are safe; the next part begins here.
+    last: what the artifacts call the part that was committed last.
     byte_count: how many there will be in all; 0 when the caller did not say.
     """
 
@@ -29,7 +30,9 @@ class Upload:
     committed: int = 0
     byte_count: int = 0
     tenant: str = DEFAULT_TENANT
+    last: str = ""
 
-    def advanced(self, committed: int, now: datetime) -> Upload:
+    def advanced(self, committed: int, now: datetime, last: str = "") -> Upload:
         """More of it is safe, and it lives on."""
-        return replace(self, committed=committed, update_time=now, expire_time=now + ABANDONED_AFTER)
+        until = now + ABANDONED_AFTER
+        return replace(self, committed=committed, last=last, update_time=now, expire_time=until)

@@ -41,7 +41,7 @@ def test_every_error_is_said_at_once(
         "HOST": "0.0.0.0",
         "BIND_HOST": "example.com",
         "API_KEYS_FILE": "/dev/null",
-        "ARTIFACTS_URL": "s3://bucket",
+        "ARTIFACTS_URL": "ftp://server/folder",
         "RAY_ADDRESS": "ray://head:10001",
         "REQUEST_TIMEOUT": "-1",
         "LOG_LEVEL": "LOUD",

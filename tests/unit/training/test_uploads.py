@@ -152,9 +152,9 @@ def test_bytes_are_synced_then_committed_every_so_often(desk: Desk, monkeypatch:
     upload = desk.open()
     at_sync, sync = [], DiskFile.sync
 
-    def recorded(file: DiskFile) -> None:
+    def recorded(file: DiskFile) -> str:
         at_sync.append((desk.uploads.get(upload.upload_id).committed, file.path.stat().st_size))
-        sync(file)
+        return sync(file)
 
     monkeypatch.setattr(DiskFile, "sync", recorded)
     with desk.write.begin(upload.upload_id, 0) as writer:

@@ -25,15 +25,18 @@ class Spool(Protocol):
 
 
 class Parts(Protocol):
-    """The file of an upload in parts."""
-
-    path: Path
+    """The bytes of an upload in parts."""
 
     def append(self, offset: int, data: bytes) -> None:
-        """Writes at `offset`, over whatever is there; raises OSError when the disk is full."""
+        """Writes at `offset`, over what was written there and never committed; raises OSError when the disk
+        is full. The first offset is what was committed, each other one the end of what came before."""
 
-    def sync(self) -> None:
-        """What was appended survives a crash once this returns."""
+    def sync(self) -> str:
+        """What was appended survives a crash once this returns. Answers what the upload is to keep as `last`
+        when it is committed."""
+
+    def whole(self, byte_count: int) -> AbstractContextManager[Path]:
+        """A file of the first `byte_count` bytes, all that was committed; OSError when some are lost."""
 
 
 class Artifacts(Protocol):
@@ -42,16 +45,25 @@ class Artifacts(Protocol):
     def spool(self) -> AbstractContextManager[Spool]:
         """A new empty spool, gone at the end."""
 
-    def parts(self, upload_id: str) -> AbstractContextManager[Parts]:
-        """The file of this upload, made when it is not there."""
+    def parts(self, upload_id: str, last: str = "") -> AbstractContextManager[Parts]:
+        """The bytes of this upload. It goes on after `last`, what `sync` answered before the last commit."""
 
     def delete_parts(self, upload_id: str) -> None: ...
 
     def all_parts(self, older_than: float) -> list[str]:
-        """Ids of the uploads whose file was written `older_than` seconds ago or more."""
+        """Ids of the uploads whose bytes were written `older_than` seconds ago or more."""
+
+    def new_content(self, content_id: str) -> Path:
+        """Where to write the Arrow file of this content."""
+
+    def keep_content(self, content_id: str) -> None:
+        """What was written there is now to be had on every machine, and survives a crash of this one."""
+
+    def has_content(self, content_id: str) -> bool:
+        """Whether it is kept. Answers soon: a transaction may be waiting."""
 
     def content(self, content_id: str) -> Path:
-        """Where the Arrow file of this content is, or is to be."""
+        """The Arrow file of this content; of none when it is not kept. To be opened at once."""
 
     def delete_content(self, content_id: str) -> None: ...
 
