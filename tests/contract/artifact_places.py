@@ -1,4 +1,7 @@
-"""Where artifacts may be, for the suites that every `Artifacts` passes: on disk, under file://, in S3."""
+"""Where artifacts may be, for the suites that every `Artifacts` passes: on disk, under file://, in S3.
+
+S3 is a moto server; where `moto[s3]`, `flask` and `flask-cors` are not installed, those cases are skipped.
+"""
 
 from __future__ import annotations
 
