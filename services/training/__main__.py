@@ -121,6 +121,7 @@ def _reconciler(
         clock=clock.now,
         slots=settings.slots(),
         limits=settings.limits(),
+        host=settings.training_host,
         observer=metrics,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
@@ -32,6 +33,8 @@ class TrainingSettings(ServiceSettings):
     compute_backend: Literal["numpy", "cupy"] = "numpy"  # cupy: jobs train on a GPU unless they say otherwise
     training_slots: int = Field(os.cpu_count() or 1, ge=1)  # attempts at once on the processor
     training_gpu_slots: int = Field(1, ge=1)  # attempts at once on GPUs, one each; with cupy only
+    # This machine's name: the same for all training services on it, another's on no other.
+    training_host: str = Field(default_factory=socket.gethostname, min_length=1)
     training_lease_seconds: float = Field(15.0, ge=1)  # an attempt this silent is ended and tried again
     training_progress_seconds: float = Field(600.0, ge=1)  # so is one that makes no step for this long
     training_grace_seconds: float = Field(3.0, ge=0)  # what an attempt gets to stop by itself

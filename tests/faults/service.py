@@ -23,6 +23,8 @@ from mlapi.training.v1 import (
     dataset_service_pb2_grpc,
     job_service_pb2,
     job_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
     sweep_service_pb2,
     sweep_service_pb2_grpc,
 )
@@ -162,6 +164,12 @@ class Client:
         """The job as it is now."""
         request = job_service_pb2.GetJobRequest(job_id=job_id)
         return self.insist(lambda channel: jobs(channel).GetJob(request, timeout=10))
+
+    def model(self, model_id: str) -> Any:
+        """The model."""
+        request = model_service_pb2.GetModelRequest(model_id=model_id)
+        stub = model_service_pb2_grpc.ModelServiceStub
+        return self.insist(lambda channel: stub(channel).GetModel(request, timeout=10))
 
     def cancel(self, job_id: str) -> Any:
         """The job as it is being cancelled."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# A look that comes this late was not slow: the process, or the machine, was suspended, and knows nothing of
+# the time between. By the clock on the wall, as leases go: the monotonic one may stand still meanwhile.
+SUSPENDED_SECONDS = 5.0
+
 
 @dataclass(frozen=True)
 class Limits:

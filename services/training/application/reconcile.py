@@ -12,8 +12,9 @@ from threading import Event, Thread
 from services.chassis.clock import Clock
 from services.training.application import events, losses
 from services.training.application.courier import store_records
+from services.training.application.home import Home
 from services.training.application.leftovers import remove_leftovers
-from services.training.application.limits import Limits
+from services.training.application.limits import SUSPENDED_SECONDS, Limits
 from services.training.application.lingering import Lingering
 from services.training.application.losses import Loss
 from services.training.application.ports import (
@@ -31,9 +32,6 @@ from services.training.domain.schedule import next_to_start
 log = logging.getLogger("reconciler")
 # A tick without work is two look-ups.
 TICK_SECONDS = 0.2
-# A look that comes this late was not slow: the process, or the machine, was suspended, and knows nothing of
-# the time between. By the clock on the wall, as leases go: the monotonic one may stand still meanwhile.
-SUSPENDED_SECONDS = 5.0
 # An attempt that lives asks for the store within this time, and before whoever asks after it.
 CONFIRMATION_SECONDS = 1.0
 # A process that was killed takes a moment to give its memory back.
@@ -46,7 +44,7 @@ class Reconciler:
     """The only one who starts attempts and says CANCELLED. Any number may share a store: each move is made
     once, by whoever is first, in a transaction that looks again.
 
-    slots: attempts at once on each kind of device.
+    slots: attempts at once on each kind of device of this machine. host: its name, see home.py.
     """
 
     def __init__(
@@ -59,6 +57,7 @@ class Reconciler:
         clock: Clock,
         slots: Mapping[Device, int],
         limits: Limits | None = None,
+        host: str = "",
         observer: Observer | None = None,
     ) -> None:
         self._store = store
@@ -68,6 +67,7 @@ class Reconciler:
         self._clock = clock
         self._slots = slots
         self._limits = limits or Limits()
+        self._home = Home(host, timedelta(seconds=self._limits.lease + self._limits.start))
         self._observer = observer
         self._wake = Event()
         self._stopping = Event()
@@ -93,7 +93,7 @@ class Reconciler:
         self._stopping.set()
         self._wake.set()
         self._thread.join()
-        left = [job for job in self._live() if job.handle]
+        left = [job for job in self._live() if job.handle and self._home.ours(job)]
         for job in left:
             self._dismiss(job)
         for force in (False, True):
@@ -107,8 +107,12 @@ class Reconciler:
         self._notice_a_break()
         try:
             live = self._live()
-            self._end_the_frozen(live)
+            ours = [job for job in live if self._home.ours(job)]
+            self._end_the_frozen(ours)
             for job in live:
+                if self._home.abandoned(job, self._clock(), self._steady_since):
+                    self._settle(job, losses.silent(self._limits.lease))
+            for job in ours:
                 if job.handle:  # whoever started it
                     self._lingering.add(job.handle)
                 self._attend(job)
@@ -274,20 +278,22 @@ class Reconciler:
         """Starts the job that is next, if there is a slot for it."""
         with self._store.read() as tx:
             # While every slot is taken, the queue, which may be long, is not read.
-            if len(tx.jobs.in_states(LIVE)) >= sum(self._slots.values()):
-                return False
-            if not next_to_start(tx.jobs.standings(), self._slots):
+            slots = self._home.slots(live := tx.jobs.in_states(LIVE), self._slots)
+            if len(live) >= sum(slots.values()) or not next_to_start(tx.jobs.standings(), slots):
                 return False
         with self._store.write() as tx:
             tx.alone("scheduler")
-            chosen = next_to_start(tx.jobs.standings(), self._slots)
+            live = tx.jobs.in_states(LIVE)
+            chosen = next_to_start(tx.jobs.standings(), self._home.slots(live, self._slots))
             waiting = tx.jobs.lock(chosen[0].job_id) if chosen else None
             if waiting is None or waiting.state is not JobState.QUEUED:
                 return False
             now = self._clock()
-            gpu = self._free_gpu(tx) if waiting.spec.device is Device.GPU else None
+            on_gpu = waiting.spec.device is Device.GPU
+            gpu = self._home.free_gpu(live, self._slots[Device.GPU]) if on_gpu else None
             # Written down before its process exists: a crash in between is a loss, and no twin.
-            job = waiting.started(now, now + self._lease + timedelta(seconds=self._limits.start), gpu)
+            until = now + self._lease + timedelta(seconds=self._limits.start)
+            job = waiting.started(now, until, gpu, self._home.host)
             tx.jobs.update(job)
             event = events.info(job, now, "attempt_started", f"Attempt {job.attempt} begins.")
             tx.jobs.record(job.job_id, [event])
@@ -307,10 +313,6 @@ class Reconciler:
         with self._store.write() as tx:
             if job := self._still(tx, seen):
                 tx.jobs.update(job.running_as(handle))
-
-    def _free_gpu(self, tx: Transaction) -> int:
-        taken = {job.gpu for job in tx.jobs.in_states(LIVE)}
-        return next(number for number in range(self._slots[Device.GPU]) if number not in taken)
 
     # The end
 

@@ -176,7 +176,7 @@ class Job:
 
     attempt: number of the current or last attempt; it fences: writes of an earlier one are refused.
     losses: attempts in a row whose process vanished without a checkpoint further on than those before.
-    handle: names the current attempt's process to the executor; empty until there is one.
+    handle: names the current attempt's process to the executor; empty until there is one. host: of it.
     deadline: see OWNERS; None when nobody has to act.
     ending: why the platform is stopping a RUNNING job; it will be its error.
     dismissed: the current attempt is ended for a shutdown, which is no loss.
@@ -203,6 +203,7 @@ class Job:
     attempt: int = 0
     losses: int = 0
     handle: str = ""
+    host: str = ""
     gpu: int | None = None
     shipped: int = 0
     deadline: datetime | None = None
@@ -244,17 +245,18 @@ class Job:
         if to not in TRANSITIONS[self.state]:
             raise IllegalMove(f"{self.job_id}: {self.state} to {to}")
         times = {"update_time": now, "end_time": now if to.ended else None}
-        settled = {} if to.live else {"handle": "", "gpu": None, "deadline": None, "ending": None}
+        settled = {} if to.live else {"handle": "", "host": "", "gpu": None, "deadline": None, "ending": None}
         return replace(self, state=to, **{**times, **settled, **changes})
 
-    def started(self, now: datetime, until: datetime, gpu: int | None = None) -> Job:
-        """The next attempt begins; its process has to renew the lease before `until`."""
+    def started(self, now: datetime, until: datetime, gpu: int | None = None, host: str = "") -> Job:
+        """The next attempt begins on `host`; its process has to renew the lease before `until`."""
         progress = self.checkpoints[-1].progress if self.checkpoints else 0.0
         return self.moved(
             JobState.RUNNING,
             now,
             attempt=self.attempt + 1,
             handle="",
+            host=host,
             gpu=gpu,
             shipped=0,
             dismissed=False,

@@ -58,7 +58,7 @@ class Scene:
         )
         self.reconciler = self.another()
 
-    def another(self, executor: Executor | None = None) -> Reconciler:
+    def another(self, executor: Executor | None = None, host: str = "") -> Reconciler:
         """One more on the same store; or the same after a restart."""
         return Reconciler(
             store=self.outage,
@@ -68,6 +68,7 @@ class Scene:
             clock=self.clock,
             slots=self.slots,
             limits=self.limits,
+            host=host,
         )
 
     def add(self, *names: str, priority: int = 0, **asked: Any) -> None:
