@@ -88,6 +88,10 @@ bench-ledger: setup ## Claims, entries and rates of AI calls, beside a transacti
 bench-sweep: setup ## 64 networks as one sweep, beside a job for each of them
 	@$(PY) -m bench.sweep
 
+.PHONY: bench-enhance
+bench-enhance: setup ## Enhancements beside Optuna's own loop, and whether ADOPT is true; takes a quarter of an hour
+	@$(PY) -m bench.enhance
+
 .PHONY: bench-ingest
 bench-ingest: setup ## Files into Arrow, beside pyarrow's own readers: speed and memory
 	@$(PY) bench/ingest.py
