@@ -20,10 +20,11 @@ from services.training.application.create_job import (
 )
 from services.training.application.datasets import check_display_name
 from services.training.application.ports import Store, Transaction
+from services.training.application.rounds import lessons
 from services.training.application.trial_values import trial_problems
 from services.training.domain.dataset import Content
 from services.training.domain.job import Device, JobSpec
-from services.training.domain.job_values import searched_values, typed_values
+from services.training.domain.job_values import typed_values
 from services.training.domain.pruning import PRUNABLE, PrunerKind
 from services.training.domain.ranking import METRICS
 from services.training.domain.search_space import SearchSpace
@@ -273,14 +274,8 @@ def _learned(
         if _question(earlier.base, earlier.metric) != _question(base, metric):
             problem = f"{sweep_id!r} has another dataset, target or metric"
             raise invalid_fields({f"warm_start_sweep_ids[{number}]": problem})
-        for trial in earlier.leaderboard:
-            loss = earlier.loss(trial)
-            if math.isfinite(loss):
-                spec = earlier.spec_of(trial.values)
-                params = spec.hyperparameters
-                if space.several or params.name == base.hyperparameters.name:
-                    learned.append(Measured(space.located(params, searched_values(spec)), loss))
-    return tuple(one for one in learned if one.values)
+        learned += lessons(earlier, base, space)
+    return tuple(learned)
 
 
 def _question(spec: JobSpec, metric: str) -> tuple[Any, ...]:

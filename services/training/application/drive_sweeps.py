@@ -14,13 +14,14 @@ from services.training.application.datasets import drop_unused_content, in_use, 
 from services.training.application.jobs import ask_to_stop
 from services.training.application.ports import Artifacts, Sampler, Store, Transaction
 from services.training.application.registry import keep_model
+from services.training.application.rounds import next_trials
 from services.training.application.trials import add_job, packed, rungs
 from services.training.domain.collecting import collected
 from services.training.domain.job import Device, Job, JobError
 from services.training.domain.sweep import Prices, Sweep, SweepState
 from services.training.domain.trial import Trial, TrialState
 from services.training.domain.usage import Usage
-from services.training.domain.values import Unfit, Value
+from services.training.domain.values import Unfit
 
 log = logging.getLogger("sweeps")
 TICK_SECONDS = 0.2
@@ -173,7 +174,7 @@ class SweepDriver:
 
     def _begin_round(self, seen: Sweep) -> None:
         """The next trials, chosen before the transaction: any service chooses the same."""
-        trials = self._choose(seen)
+        trials = next_trials(seen, self._sampler)
         if not trials:
             self._end(seen)
             return
@@ -195,24 +196,6 @@ class SweepDriver:
         for key in keys:
             reserve_content(tx, key)
         return all(in_use(tx, key) for key in keys)
-
-    def _choose(self, sweep: Sweep) -> list[Trial]:
-        """The trials of the next round: proposals first, then the base as it is, then what is sampled."""
-        count, first = min(sweep.parallel, sweep.left), len(sweep.trials)
-        chosen: list[tuple[dict[str, Value], str]] = [
-            (dict(one.values), one.source) for one in sweep.proposals[first : first + count]
-        ]
-        usual = sweep.first_values() if not sweep.trials and not chosen else None
-        if usual and sweep.sampler.learns:
-            chosen.append((usual, sweep.sampler))
-        tried = [one.values for one in sweep.trials] + [values for values, _ in chosen]
-        if len(chosen) < count:
-            sampled = self._sampler(sweep, count - len(chosen), tried)
-            chosen += [(values, str(sweep.sampler)) for values in sampled]
-        return [
-            Trial(number, values, source, sweep.job_id(number), prune_above=sweep.prune_above(values))
-            for number, (values, source) in enumerate(chosen, first)
-        ]
 
 
 _NO_DATA = JobError("NOT_FOUND", "DATASET_NOT_FOUND", "The dataset was deleted before the sweep had ended.")
