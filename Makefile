@@ -89,7 +89,7 @@ bench-sweep: setup ## 64 networks as one sweep, beside a job for each of them
 	@$(PY) -m bench.sweep
 
 .PHONY: bench-enhance
-bench-enhance: setup ## Enhancements beside Optuna's own loop, and whether ADOPT is true; takes a quarter of an hour
+bench-enhance: setup ## Enhancements beside Optuna's own loop, and whether ADOPT is true; takes half an hour
 	@$(PY) -m bench.enhance
 
 .PHONY: bench-ingest
