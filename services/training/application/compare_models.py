@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from services.chassis.errors import FailedPrecondition, NotFound, invalid_fields
@@ -42,7 +42,11 @@ class CompareModels:
             _check_same(found)
             models = list(found.values())
             jobs = [tx.jobs.get(model.job_id) for model in models]
-            on = _unseen(tx, models, jobs, dataset_id, version) if dataset_id else _common_part(models, jobs)
+            older = [one for job in jobs for one in _ancestors(tx, job)]
+            seen = [*models, *(one for one, _ in older)]
+            on = _unseen(tx, seen, jobs, dataset_id, version) if dataset_id else _common_part(models, jobs)
+            if isinstance(on, JobSpec):
+                _check_ancestors(on, older)
         ids = [model.model_id for model in models]
         return self._compared(ids[: len(candidates)], ids[len(candidates) :], on, dataset_id)
 
@@ -86,6 +90,27 @@ def _check_same(found: dict[str, Model]) -> None:
             raise invalid_fields({field: f"{problem} {first.target!r}"})
         if (model.classes, model.target_type) != (first.classes, first.target_type):
             raise invalid_fields({field: "tells other classes than the first"})
+
+
+def _ancestors(tx: Transaction, job: Job | None) -> Iterator[tuple[Model, Job | None]]:
+    """The models whose weights training began with, each with its job, the youngest first."""
+    while job and (parent := job.spec.warm_start_model_id):
+        model = tx.models.get(parent)
+        if model is None:
+            text = f"The model {parent}, which training began with, was deleted, and so what it had seen."
+            raise FailedPrecondition("MODELS_NOT_COMPARABLE", text)
+        job = tx.jobs.get(model.job_id)
+        yield model, job
+
+
+def _check_ancestors(on: JobSpec, older: list[tuple[Model, Job | None]]) -> None:
+    """That none of them was trained on the rows in question: on another dataset, or kept from the same."""
+    for model, job in older:
+        kept = job is not None and _division(job.spec) == _division(on)
+        if not kept and model.source.dataset_id == on.train.dataset_id:
+            raise _unlike(
+                f"Training began with the model {model.model_id}, which may have seen rows of the test part."
+            )
 
 
 def _unseen(

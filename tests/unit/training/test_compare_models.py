@@ -22,6 +22,7 @@ from services.training.compute.loop import NullLoop
 from services.training.domain.dataset import Dataset, Reading
 from services.training.domain.hyperparameters import KMeans, Linear, Logistic
 from services.training.domain.job import Job, Source, Task
+from services.training.domain.model import Model
 from services.training.domain.registry import RegisteredModel
 from services.training.domain.trial import Trial
 from services.training.domain.weighting import Weighting
@@ -49,6 +50,16 @@ class Workshop:
         with self.store.write() as tx:
             tx.datasets.put(Dataset(name, "", replace(held, content_id=""), NOW, NOW))
         return Source(name, name)
+
+    def model(self, model_id: str) -> Model:
+        with self.store.read() as tx:
+            found = tx.models.get(model_id)
+        assert found
+        return found
+
+    def copy(self, model_id: str, to: str) -> None:
+        """The weights."""
+        self._artifacts.save_model(to, *self._artifacts.load_model(model_id))
 
     def train(self, model_id: str, on: Source, target: str = "kind", **changes: Any) -> dict[str, float]:
         """Makes the model, of the job with the same number, and answers its test metrics."""
@@ -106,6 +117,29 @@ def test_the_test_part_is_that_of_training(
     if target == "y":
         constant = lost[0] / (1 - measured[0]["r2"])
         assert found.over_constant.mean == pytest.approx(constant - (lost[0] + lost[1]) / 2, rel=1e-5)
+
+
+def test_what_an_ancestor_was_trained_on_counts_as_seen(workshop: Workshop) -> None:
+    table, other = workshop.upload("flowers", 1), workshop.upload("others", 2)
+    workshop.train("same", table, split_seed=7)
+    workshop.train("split", table, split_seed=8)
+    workshop.train("elsewhere", other, split_seed=1)
+    for ancestor in ("same", "split", "elsewhere", "gone"):
+        with workshop.store.write() as tx:
+            warm = replace(spec(), train=table, split_seed=7, warm_start_model_id=ancestor)
+            tx.jobs.add(Job(f"job-child-of-{ancestor}", "", warm, NOW, NOW))
+            child = replace(workshop.model("same"), model_id=f"child-of-{ancestor}")
+            tx.models.add(replace(child, job_id=f"job-child-of-{ancestor}"))
+        workshop.copy("same", f"child-of-{ancestor}")
+    for fine in ("same", "elsewhere"):
+        assert workshop.compare([f"child-of-{fine}"], ["same"]).improvement.mean == 0
+    for seen in ("split", "gone"):
+        with pytest.raises(FailedPrecondition) as refused:
+            workshop.compare([f"child-of-{seen}"], ["same"])
+        assert refused.value.reason == "MODELS_NOT_COMPARABLE"
+        assert seen in refused.value.message
+    with pytest.raises(InvalidArgument):
+        workshop.compare(["child-of-elsewhere"], ["same"], "others")
 
 
 def test_another_dataset_has_to_be_unseen_and_rows_without_the_target_are_left_out(
