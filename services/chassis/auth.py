@@ -15,6 +15,7 @@ from services.chassis.callers import HEADER, Caller
 from services.chassis.errors import PermissionDenied, Unauthenticated
 from services.chassis.key_file import ApiKey, KeyFile
 from services.chassis.scopes import Scope, is_free, wanted
+from services.chassis.tokens import Tokens, is_token
 
 PREFIX = "mlk"
 # Longer than any that is given out: a caller should not choose how much is hashed.
@@ -23,10 +24,15 @@ _HOW = "as `authorization: Bearer mlk_…` or `x-api-key`"
 
 
 class Door:
-    """Lets callers in whose key is in the file. Keeps no secret: to hash it again takes a microsecond."""
+    """Lets callers in whose key is in the file, or who show a token.
 
-    def __init__(self, keys: KeyFile, clock: Callable[[], float] = time.time) -> None:
-        self._keys, self._clock = keys, clock
+    Keeps no secret: to hash it again takes a microsecond.
+    """
+
+    def __init__(
+        self, keys: KeyFile, clock: Callable[[], float] = time.time, tokens: Tokens | None = None
+    ) -> None:
+        self._keys, self._clock, self._tokens = keys, clock, tokens
 
     def admit(self, method: str, metadata: Mapping[str, str]) -> Caller | None:
         """Who calls `/package.Service/Method`; None when anyone may.
@@ -43,6 +49,8 @@ class Door:
         raise PermissionDenied("PERMISSION_DENIED", message, key_id=caller.key, scope=scope)
 
     def _caller(self, text: str) -> Caller:
+        if self._tokens and is_token(text):
+            return self._tokens.caller(text)
         if not text:
             raise _unauthenticated(f"This call needs an API key, {_HOW}.")
         prefix, _, rest = text[:LONGEST].partition("_")

@@ -30,6 +30,7 @@ from services.chassis.settings import ServiceSettings
 from services.chassis.telemetry import RequestMetrics
 from services.chassis.telling import Telling
 from services.chassis.tls import TlsFiles, server_credentials
+from services.chassis.tokens import Tokens
 
 log = logging.getLogger("server")
 # Room in a message for what stands around a body of the largest size.
@@ -89,7 +90,7 @@ async def serve(settings: ServiceSettings, served: Served) -> None:
         RequestReader(settings.max_json_bytes),
         RequestMetrics(served.registry),
         told.tracing,
-        Door(KeyFile(settings.api_keys_file)) if settings.api_keys_file else None,
+        _door(settings),
         _refusals(served),
         recorded={registration.name for registration in served.registrations if registration.recorded},
     )
@@ -144,6 +145,14 @@ def _collect_less() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTED_AFTER)
+
+
+def _door(settings: ServiceSettings) -> Door | None:
+    """Who may call; None for everyone."""
+    if settings.api_keys_file is None:
+        return None
+    tokens = Tokens(settings.tokens) if settings.tokens else None
+    return Door(KeyFile(settings.api_keys_file), tokens=tokens)
 
 
 def _open(server: grpc.aio.Server, address: str, tls: TlsFiles | None) -> int:

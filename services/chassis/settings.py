@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis import key_file
 from services.chassis.tls import TlsFiles
+from services.chassis.tokens import TokenSettings, read_keys
 
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]  # 0: any that is free
 OBJECT_STORAGE = ("s3", "gs", "az", "file")
@@ -30,6 +31,11 @@ class ServiceSettings(BaseSettings):
     auth_mode: Literal["off", "keys"] = "off"  # before the addresses, which it opens
     # API keys of callers, see key_file.py; read again when it changes.
     api_keys_file: Path | None = Field(None, validate_default=True)
+    # Tokens beside keys, see tokens.py: all three, or none.
+    auth_issuer: str = ""
+    auth_audience: str = ""
+    auth_tenant_claim: str = "tenant"
+    auth_jwks_file: Path | None = Field(None, validate_default=True)
     host: str = "127.0.0.1"  # where the edge listens
     bind_host: str = "127.0.0.1"  # where this process listens
     data_dir: Path = Path(".data")
@@ -79,6 +85,19 @@ class ServiceSettings(BaseSettings):
                 key_file.read(given)
         return path
 
+    @field_validator("auth_jwks_file")
+    @classmethod
+    def _tokens(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        """Refuses half of what tokens need, and tokens without a door."""
+        given = [bool(path), bool(info.data.get("auth_issuer")), bool(info.data.get("auth_audience"))]
+        if any(given) and not all(given):
+            raise ValueError("AUTH_JWKS_FILE, AUTH_ISSUER and AUTH_AUDIENCE go together")
+        if path:
+            if info.data.get("auth_mode") != "keys":
+                raise ValueError("tokens are taken beside keys; set AUTH_MODE=keys")
+            read_keys(path)
+        return path
+
     @field_validator("host", "bind_host")
     @classmethod
     def _closed(cls, address: str, info: ValidationInfo) -> str:
@@ -117,6 +136,15 @@ class ServiceSettings(BaseSettings):
         if url and not (found and place and scheme in OBJECT_STORAGE):
             raise ValueError(f"has to begin with one of {', '.join(f'{one}://' for one in OBJECT_STORAGE)}")
         return url
+
+    @property
+    def tokens(self) -> TokenSettings | None:
+        """Whose tokens are taken; None: nobody's."""
+        if self.auth_jwks_file is None:
+            return None
+        return TokenSettings(
+            self.auth_jwks_file, self.auth_issuer, self.auth_audience, self.auth_tenant_claim
+        )
 
     @property
     def tls(self) -> TlsFiles | None:
