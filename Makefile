@@ -138,6 +138,14 @@ format: setup ## Format everything
 lock: setup ## Pin the newest versions that pyproject.toml allows
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--upgrade --extra dev pyproject.toml -o requirements/dev.lock
+	@for image in "training --extra training --extra scale" "training-gpu --extra training --extra scale --extra gpu" \
+			"ai_gateway --extra ai-gateway --extra scale" "health --extra health --extra scale" "edge --extra edge" \
+			"stack --extra training --extra ai-gateway --extra health --extra edge --extra scale --extra client"; do \
+		set -- $$image; name=$$1; shift; \
+		$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+			-c requirements/dev.lock "$$@" pyproject.toml -o requirements/$$name.lock || exit 1; done
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		-c requirements/dev.lock requirements/descriptors.in -o requirements/descriptors.lock
 	@for peers in bench bench-accuracy bench-compute bench-gateway; do \
 		$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 			--upgrade requirements/$$peers.in -o requirements/$$peers.lock || exit 1; done

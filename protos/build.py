@@ -1,6 +1,7 @@
 """Builds what comes out of the protos, and checks them.
 
 python protos/build.py generate      gen/python (committed) and gateway/api.pb (for Envoy)
+python protos/build.py descriptors   gateway/api.pb alone; needs no more than grpcio-tools
 python protos/build.py check         buf format, lint and breaking; generated code up to date
 """
 
@@ -32,6 +33,9 @@ def main(argv: list[str]) -> int:
     match argv:
         case ["generate"]:
             generate(GENERATED)
+            descriptor_set(ROOT, DESCRIPTOR_SET)
+            return 0
+        case ["descriptors"]:
             descriptor_set(ROOT, DESCRIPTOR_SET)
             return 0
         case ["check"]:

@@ -168,6 +168,47 @@ class ServiceSettings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / f'{service}.db'}"
 
 
+class ProbeSettings(BaseSettings):
+    """What a container has to know to ask itself; nothing that could be wrong while the service is well.
+
+    The ports are those of the services' own settings, which the chassis does not import; a test compares them.
+    """
+
+    model_config = ServiceSettings.model_config
+
+    service: Literal["training", "ai_gateway", "health", "edge", "stack"]
+    bind_host: str = "127.0.0.1"
+    host: str = "127.0.0.1"
+    port: Port = 5000
+    training_grpc_port: Port = 50051
+    ai_gateway_grpc_port: Port = 50052
+    health_grpc_port: Port = 50053
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_ca_file: Path | None = None
+    tls_server_name: str = "ml-training-api"
+    edge_tls_cert_file: Path | None = None
+
+    @property
+    def is_edge(self) -> bool:
+        """Whether it speaks HTTP, and answers for all that is behind it."""
+        return self.service in ("edge", "stack")
+
+    @property
+    def address(self) -> str:
+        """Where this container answers, as seen from within it."""
+        if self.is_edge:
+            return f"{_from_within(self.host)}:{self.port}"
+        return f"{_from_within(self.bind_host)}:{getattr(self, f'{self.service}_grpc_port')}"
+
+
+def _from_within(host: str) -> str:
+    """Of an address that stands for every one of the machine, the one that is always there."""
+    if host == "0.0.0.0":
+        return "127.0.0.1"
+    return f"[{'::1' if host == '::' else host}]" if ":" in host else host
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`."""
     if host == "localhost":
