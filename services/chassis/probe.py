@@ -14,55 +14,58 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.chassis.settings import ProbeSettings, load
 
+# Less than what the container's engine waits, so that the reason is said.
 TIMEOUT_SECONDS = 4.0
-SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 def main() -> int:
     """Asks once."""
     settings = load(ProbeSettings)
+    wrong = complaint(settings)
+    if wrong:
+        sys.stderr.write(f"{settings.address}: {wrong}\n")
+    return 1 if wrong else 0
+
+
+def complaint(settings: ProbeSettings) -> str:
+    """What is not well; empty when nothing is."""
     try:
-        return _edge(settings) if settings.is_edge else _service(settings)
+        return _of_edge(settings) if settings.is_edge else _of_service(settings)
     except grpc.RpcError as error:
-        print(f"{settings.address}: {error.code().name}: {error.details()}", file=sys.stderr)
+        return f"{error.code().name}: {error.details()}"
     except OSError as error:  # HTTP's errors are of this kind too
-        print(f"{settings.address}: {error}", file=sys.stderr)
-    return 1
+        return str(error)
 
 
-def _service(settings: ProbeSettings) -> int:
+def _of_service(settings: ProbeSettings) -> str:
     with _channel(settings) as channel:
-        request = health_pb2.HealthCheckRequest()
-        answer = health_pb2_grpc.HealthStub(channel).Check(
-            request, timeout=TIMEOUT_SECONDS, wait_for_ready=False
-        )
-    if answer.status == SERVING:
-        return 0
-    print(f"{settings.address}: {health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)}", file=sys.stderr)
-    return 1
+        stub = health_pb2_grpc.HealthStub(channel)
+        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS)
+    states = health_pb2.HealthCheckResponse.ServingStatus
+    return "" if answer.status == states.Value("SERVING") else str(states.Name(answer.status))
 
 
 def _channel(settings: ProbeSettings) -> grpc.Channel:
-    options = [("grpc.enable_http_proxy", 0)]
+    """Shows the certificate that the service itself shows, when services ask each other for one."""
+    options: list[tuple[str, str | int]] = [("grpc.enable_http_proxy", 0)]
     if not (settings.tls_cert_file and settings.tls_key_file and settings.tls_ca_file):
         return grpc.insecure_channel(settings.address, options)
-    shown = grpc.ssl_channel_credentials(
-        settings.tls_ca_file.read_bytes(), settings.tls_key_file.read_bytes(), settings.tls_cert_file.read_bytes()
-    )
-    named = [*options, ("grpc.ssl_target_name_override", settings.tls_server_name)]
-    return grpc.secure_channel(settings.address, shown, named)
+    files = (settings.tls_ca_file, settings.tls_key_file, settings.tls_cert_file)
+    shown = grpc.ssl_channel_credentials(*(file.read_bytes() for file in files))
+    options.append(("grpc.ssl_target_name_override", settings.tls_server_name))
+    return grpc.secure_channel(settings.address, shown, options)
 
 
-def _edge(settings: ProbeSettings) -> int:
-    # The certificate is for the names that callers use; that it is ours is not in doubt within the container.
+def _of_edge(settings: ProbeSettings) -> str:
+    # Its certificate is for the names that callers use, and who answers within the container is not in doubt.
     anyone = ssl.create_default_context()
     anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
-    scheme = "https" if settings.edge_tls_cert_file else "http"
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=anyone)
     )
+    scheme = "https" if settings.edge_tls_cert_file else "http"
     with opener.open(f"{scheme}://{settings.address}/readyz", timeout=TIMEOUT_SECONDS):
-        return 0
+        return ""
 
 
 if __name__ == "__main__":

@@ -171,7 +171,7 @@ class ServiceSettings(BaseSettings):
 class ProbeSettings(BaseSettings):
     """What a container has to know to ask itself; nothing that could be wrong while the service is well.
 
-    The ports are those of the services' own settings, which the chassis does not import; a test compares them.
+    The ports are those of the services' own settings, which the chassis does not import; a test compares.
     """
 
     model_config = ServiceSettings.model_config
