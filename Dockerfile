@@ -13,7 +13,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && /build/bin/pip install --quiet --require-hashes -r requirements/descriptors.lock \
     && python3 -m venv --without-pip /opt/venv \
     && /build/bin/pip --python /opt/venv/bin/python install --quiet --require-hashes --only-binary :all: \
-       -r requirements/${LOCK}.lock
+       -r requirements/${LOCK}.lock \
+    && find /opt/venv -type d -name tests -prune -exec rm -rf {} +
 COPY protos protos
 COPY gateway gateway
 RUN /build/bin/python protos/build.py descriptors
@@ -29,7 +30,9 @@ RUN mkdir -p /opt/app /data \
          *) echo "there is no service ${SERVICE}" >&2; exit 1 ;; \
        esac \
     && printf '#!/bin/sh\nexec python -m %s "$@"\n' "$module" > /opt/venv/bin/start \
-    && chmod 755 /opt/venv/bin/start
+    && printf '#!/bin/sh\nexec python -c "from mlapi_client.cli import main; main()" "$@"\n' > /opt/venv/bin/mlapi \
+    && chmod 755 /opt/venv/bin/start /opt/venv/bin/mlapi \
+    && if [ "${SERVICE}" != stack ]; then rm -r /opt/venv/bin/mlapi /opt/app/mlapi_client; fi
 
 FROM ${BASE_IMAGE}
 ARG SERVICE=stack

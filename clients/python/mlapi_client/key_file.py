@@ -100,6 +100,8 @@ def _replace(path: Path, records: Sequence[KeyRecord]) -> None:
     lines = ",\n".join(json.dumps(asdict(record)) for record in records)
     handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")  # 0600
     try:
+        with suppress(FileNotFoundError):  # who may read it was decided by whoever opened it to others
+            os.fchmod(handle, path.stat().st_mode & 0o777)
         with os.fdopen(handle, "w") as file:
             file.write(f"[\n{lines}\n]\n")
             file.flush()

@@ -34,7 +34,9 @@ def test_a_key_is_created_listed_and_revoked(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     assert secret not in file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600
+    file.chmod(0o644)  # as containers need it, whose user is another
     other = json.loads(run("create", "--tenant", "b", "--scope", "admin", "--json").stdout)
+    assert file.stat().st_mode & 0o777 == 0o644
 
     listed = run("list", "--json").stdout
     assert secret not in listed
