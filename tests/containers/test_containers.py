@@ -132,7 +132,7 @@ def test_an_image_has_no_secret_and_no_root(podman: Podman, images: dict[str, st
     about = podman.inspect(image)
     config = about["Config"]
     assert config["User"] == f"{USER}:{USER}"
-    assert about["HealthCheck"]["Test"] == ["CMD", "python", "-m", "services.chassis.probe"]
+    assert about["Healthcheck"]["Test"] == ["CMD", "python", "-m", "services.chassis.probe"]
     told = podman("history", "--no-trunc", "--format=json", image) + str(about)
     assert PLANTED not in told
     root = podman("image", "mount", image)
