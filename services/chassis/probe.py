@@ -13,6 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.chassis.settings import ProbeSettings, load
+from services.chassis.tls import channel_credentials
 
 # Less than what the container's engine waits, so that the reason is said.
 TIMEOUT_SECONDS = 4.0
@@ -46,14 +47,12 @@ def _of_service(settings: ProbeSettings) -> str:
 
 
 def _channel(settings: ProbeSettings) -> grpc.Channel:
-    """Shows the certificate that the service itself shows, when services ask each other for one."""
+    """Shows the service's own certificate, when services ask each other for one."""
     options: list[tuple[str, str | int]] = [("grpc.enable_http_proxy", 0)]
-    if not (settings.tls_cert_file and settings.tls_key_file and settings.tls_ca_file):
+    if settings.tls is None:
         return grpc.insecure_channel(settings.address, options)
-    files = (settings.tls_ca_file, settings.tls_key_file, settings.tls_cert_file)
-    shown = grpc.ssl_channel_credentials(*(file.read_bytes() for file in files))
-    options.append(("grpc.ssl_target_name_override", settings.tls_server_name))
-    return grpc.secure_channel(settings.address, shown, options)
+    options.append(("grpc.ssl_target_name_override", settings.tls.name))
+    return grpc.secure_channel(settings.address, channel_credentials(settings.tls), options)
 
 
 def _of_edge(settings: ProbeSettings) -> str:

@@ -195,6 +195,13 @@ class ProbeSettings(BaseSettings):
         return self.service in ("edge", "stack")
 
     @property
+    def tls(self) -> TlsFiles | None:
+        """What the service itself shows, and asks for; None without TLS."""
+        if not (self.tls_cert_file and self.tls_key_file and self.tls_ca_file):
+            return None
+        return TlsFiles(self.tls_cert_file, self.tls_key_file, self.tls_ca_file, self.tls_server_name)
+
+    @property
     def address(self) -> str:
         """Where this container answers, as seen from within it."""
         if self.is_edge:

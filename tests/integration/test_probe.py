@@ -18,18 +18,22 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2_grpc
 
+from gateway.dev_ca import certificates
 from services.chassis.health import HealthServicer
 from services.chassis.probe import complaint
 from services.chassis.settings import ProbeSettings
+from services.chassis.tls import TlsFiles, server_credentials
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @asynccontextmanager
-async def serving(draining: asyncio.Event) -> AsyncIterator[int]:
+async def serving(draining: asyncio.Event, tls: TlsFiles | None = None) -> AsyncIterator[int]:
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     health_pb2_grpc.add_HealthServicer_to_server(HealthServicer([], draining), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    shown = server_credentials(tls) if tls else None
+    address = "127.0.0.1:0"
+    port = server.add_secure_port(address, shown) if shown else server.add_insecure_port(address)
     await server.start()
     try:
         yield port
@@ -67,6 +71,20 @@ def test_a_service_is_well_until_it_drains() -> None:
             return [well, await asyncio.to_thread(complaint, settings)]
 
     assert asyncio.run(ask()) == ["", "NOT_SERVING"]
+
+
+def test_a_service_that_asks_for_a_certificate_is_shown_its_own(tmp_path: Path) -> None:
+    files = {name.lower(): path for name, path in certificates(tmp_path).items()}
+
+    async def ask() -> tuple[str, str]:
+        known = ProbeSettings.model_validate({"service": "health", **files})
+        async with serving(asyncio.Event(), known.tls) as port:
+            settings = known.model_copy(update={"health_grpc_port": port})
+            stranger = settings.model_copy(update={"tls_cert_file": None})
+            return await asyncio.to_thread(complaint, settings), await asyncio.to_thread(complaint, stranger)
+
+    shown, hidden = asyncio.run(ask())
+    assert (shown, hidden.partition(":")[0]) == ("", "UNAVAILABLE")
 
 
 def test_nobody_there_is_not_well() -> None:
