@@ -41,7 +41,8 @@ class Podman:
     def __init__(self, folder: Path) -> None:
         self._conf = folder / "containers.conf"
         self._conf.write_text(CONF)
-        self._store = [f"--root={CACHE / 'store'}", f"--runroot={folder / 'run'}"]
+        # The same from run to run: a store refuses to be opened with another.
+        self._store = [f"--root={CACHE / 'store'}", f"--runroot={CACHE / 'run'}"]
         self._names: list[str] = []
 
     def __enter__(self) -> Podman:
@@ -71,6 +72,7 @@ class Podman:
         if self.run("image", "exists", name).returncode:
             root = CACHE / "debian"
             shutil.rmtree(root, ignore_errors=True)
+            CACHE.mkdir(parents=True, exist_ok=True)
             packages = "--include=python3,python3-venv,ca-certificates"
             subprocess.run(
                 ["debootstrap", "--variant=minbase", packages, "bookworm", root],
