@@ -30,7 +30,6 @@ from services.chassis.settings import ServiceSettings
 from services.chassis.telemetry import RequestMetrics
 from services.chassis.telling import Telling
 from services.chassis.tls import TlsFiles, server_credentials
-from services.chassis.tokens import Tokens
 
 log = logging.getLogger("server")
 # Room in a message for what stands around a body of the largest size.
@@ -151,8 +150,12 @@ def _door(settings: ServiceSettings) -> Door | None:
     """Who may call; None for everyone."""
     if settings.api_keys_file is None:
         return None
-    tokens = Tokens(settings.tokens) if settings.tokens else None
-    return Door(KeyFile(settings.api_keys_file), tokens=tokens)
+    keys = KeyFile(settings.api_keys_file)
+    if settings.tokens is None:
+        return Door(keys)
+    from services.chassis.tokens import Tokens  # noqa: PLC0415 (see there)
+
+    return Door(keys, tokens=Tokens(settings.tokens))
 
 
 def _open(server: grpc.aio.Server, address: str, tls: TlsFiles | None) -> int:

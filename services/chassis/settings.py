@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
@@ -12,12 +13,21 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis import key_file
 from services.chassis.tls import TlsFiles
-from services.chassis.tokens import TokenSettings, read_keys
 
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]  # 0: any that is free
 OBJECT_STORAGE = ("s3", "gs", "az", "file")
 Loaded = TypeVar("Loaded", bound=BaseSettings)
 Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class TokenSettings:
+    """jwks: path of the public keys. tenant_claim: the claim that names the caller's tenant."""
+
+    jwks: Path
+    issuer: str
+    audience: str
+    tenant_claim: str
 
 
 class ServiceSettings(BaseSettings):
@@ -95,6 +105,8 @@ class ServiceSettings(BaseSettings):
         if path:
             if info.data.get("auth_mode") != "keys":
                 raise ValueError("tokens are taken beside keys; set AUTH_MODE=keys")
+            from services.chassis.tokens import read_keys  # noqa: PLC0415 (see there)
+
             read_keys(path)
         return path
 

@@ -2,6 +2,8 @@
 
 Signed by a key of the JWKS file, which is read again when it changes; of the issuer and for the audience that
 the settings name; with an end. Symmetric algorithms are not taken: whoever could check could also sign.
+
+Imported only where tokens are taken: what checks signatures takes a tenth of a second to import.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import jwt
 from services.chassis.callers import NAME, Caller
 from services.chassis.errors import Unauthenticated
 from services.chassis.scopes import Scope
+from services.chassis.settings import TokenSettings
 
 log = logging.getLogger("tokens")
 LOOK_SECONDS = 1.0
@@ -29,16 +31,6 @@ NEEDED = ("exp", "iss", "aud", "sub")
 LONGEST = 8192
 # To check a signature takes a tenth of a millisecond or more; a client shows its token for an hour.
 REMEMBERED = 1000
-
-
-@dataclass(frozen=True)
-class TokenSettings:
-    """jwks: path of the public keys. tenant_claim: the claim that names the caller's tenant."""
-
-    jwks: Path
-    issuer: str
-    audience: str
-    tenant_claim: str
 
 
 class Tokens:
@@ -126,11 +118,6 @@ def read_keys(path: Path) -> dict[str, jwt.PyJWK]:
     if not keys:
         raise ValueError("no key in it is public and has an id")
     return keys
-
-
-def is_token(text: str) -> bool:
-    """Whether what a caller shows has the shape of one."""
-    return text.startswith("eyJ") and text.count(".") == 2
 
 
 def _refused(why: str) -> Unauthenticated:

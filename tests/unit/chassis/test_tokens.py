@@ -16,8 +16,8 @@ from services.chassis.auth import Door
 from services.chassis.errors import PermissionDenied, Unauthenticated
 from services.chassis.key_file import KeyFile
 from services.chassis.scopes import Scope
-from services.chassis.settings import ServiceSettings
-from services.chassis.tokens import Tokens, TokenSettings
+from services.chassis.settings import ServiceSettings, TokenSettings
+from services.chassis.tokens import Tokens
 
 GET, CREATE = "/mlapi.training.v1.JobService/GetJob", "/mlapi.training.v1.JobService/CreateJob"
 NOW = 1_800_000_000.0
