@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "predict": ("predict", "Predict rows with a model."),
     "ai": ("ai", "Status of the AI providers; better models, measured."),
     "health": ("health", "What works and what does not."),
+    "backup": ("backup", "Back up, verify and restore the data of an installation, on its machine."),
     "keys": ("keys", "Create, list and revoke API keys, in the file that the services read."),
 }
 
