@@ -74,15 +74,20 @@ def test_log_records_carry_the_trace(told: tuple[Stack, Receiver]) -> None:
 
 def test_metrics_by_otlp_are_those_of_the_page(told: tuple[Stack, Receiver]) -> None:
     stack, receiver = told
-    page = httpx.get(f"http://127.0.0.1:{stack.metrics_port('training')}/metrics").text
-    samples = {
-        sample.name: sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-        if sample.name.startswith("ml_api_training_samples") or sample.labels == {"state": "succeeded"}
-    }
+
+    def page() -> dict[str, float]:
+        text = httpx.get(f"http://127.0.0.1:{stack.metrics_port('training')}/metrics").text
+        return {
+            sample.name: sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name.startswith("ml_api_training_samples") or sample.labels == {"state": "succeeded"}
+        }
+
+    # What a job used is looked up after it has ended, by whoever started it.
+    until(lambda: page()["ml_api_training_samples_total"] > 100, 60)
+    samples = page()
     assert samples["ml_api_jobs"] == 1
-    assert samples["ml_api_training_samples_total"] > 100
 
     def sent(name: str, **labels: str) -> float:
         metric = receiver.metrics.get("training", {}).get(name)
@@ -94,8 +99,8 @@ def test_metrics_by_otlp_are_those_of_the_page(told: tuple[Stack, Receiver]) -> 
         ]
         return float(sum(wanted))
 
-    until(lambda: sent("ml_api_jobs", state="succeeded") == 1)
-    until(lambda: sent("ml_api_training_samples_total") == samples["ml_api_training_samples_total"])
+    until(lambda: sent("ml_api_jobs", state="succeeded") == 1, 60)
+    until(lambda: sent("ml_api_training_samples_total") == samples["ml_api_training_samples_total"], 60)
     durations = receiver.metrics["training"]["ml_api_request_duration_seconds"].histogram.data_points
     for point in durations:
         assert sum(point.bucket_counts) == point.count > 0
