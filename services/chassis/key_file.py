@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from services.chassis.callers import NAME, Caller
+from services.chassis.changes import Changes
 from services.chassis.scopes import Scope
 
 log = logging.getLogger("api_keys")
-# A file is looked at this often. A secret that Kubernetes mounts takes about a minute to change anyway.
-LOOK_SECONDS = 1.0
 _NEEDED = {"id": re.compile("[0-9a-z]{12}"), "sha256": re.compile("[0-9a-f]{64}"), "tenant": NAME}
 
 
@@ -38,30 +37,23 @@ class ApiKey:
 
 
 class KeyFile:
-    """The keys in a file, by id. A change counts within LOOK_SECONDS; a file that cannot be read, or is wrong
+    """The keys in a file, by id. A change counts within a second; a file that cannot be read, or is wrong
     anywhere, leaves the keys that were in it in force. One event loop.
 
     Raises ValueError when it cannot be read at the start.
     """
 
     def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._path, self._now = path, monotonic
-        self._seen = _stamp(path)
+        self._path, self._changes = path, Changes(path, monotonic=monotonic)
         self._keys = read(path)
-        self._next_look = monotonic() + LOOK_SECONDS
 
     def get(self, key_id: str) -> ApiKey | None:
         """The key of this public id, whether it has expired or not."""
-        if self._now() >= self._next_look:
-            self._look()
+        if self._changes.there():
+            self._read_again()
         return self._keys.get(key_id)
 
-    def _look(self) -> None:
-        self._next_look = self._now() + LOOK_SECONDS
-        seen = _stamp(self._path)
-        if seen == self._seen:
-            return
-        self._seen = seen  # before it is read: what is written meanwhile is looked at the next time
+    def _read_again(self) -> None:
         try:
             self._keys = read(self._path)
         except ValueError as error:
@@ -120,12 +112,3 @@ def _time(item: Mapping[str, Any]) -> float | None:
     if expires.tzinfo is None:
         raise ValueError(f"key {item['id']}: expires has no time zone")
     return expires.timestamp()
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """What changes when the file does; empty when there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino

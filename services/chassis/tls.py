@@ -10,14 +10,15 @@ import logging
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import grpc
 
+from services.chassis.changes import Changes
+
 log = logging.getLogger("tls")
-LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -43,41 +44,24 @@ class TlsFiles:
         """Key, certificate, CA; raises OSError."""
         return self.key.read_bytes(), self.cert.read_bytes(), self.ca.read_bytes()
 
-    def stamp(self) -> tuple[int, ...]:
-        """What changes when a file does; raises OSError."""
-        found = [path.stat() for path in (self.cert, self.key, self.ca)]
-        return tuple(number for one in found for number in (one.st_mtime_ns, one.st_size, one.st_ino))
 
-
-@dataclass
 class Watched:
-    """Files, and whether they have changed. One that is half-way through is looked at again the next time."""
+    """Files, and whether they have changed; what is half-way through is no change yet."""
 
-    files: TlsFiles
-    now: Callable[[], float] = time.monotonic
-    _seen: tuple[int, ...] = field(init=False)
-    _next_look: float = field(init=False, default=0.0)
-
-    def __post_init__(self) -> None:
-        self._seen = self.files.stamp()
+    def __init__(self, files: TlsFiles, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.files = files
+        self._changes = Changes(files.cert, files.key, files.ca, monotonic=monotonic)
 
     def changed(self) -> bool:
         """Whether there is something new, and whole, since the last time that this was true."""
-        if self.now() < self._next_look:
+        if not self._changes.there():
             return False
-        self._next_look = self.now() + LOOK_SECONDS
         try:
-            seen = self.files.stamp()
-            if seen == self._seen:
-                return False
             self.files.check()
-        except (OSError, ValueError) as error:
-            log.warning(
-                "certificates cannot be read; the last ones stay in force",
-                extra={"fields": {"why": str(error)}},
-            )
+        except ValueError as error:
+            fields = {"why": str(error)}
+            log.warning("certificates cannot be read; the last ones stay in force", extra={"fields": fields})
             return False
-        self._seen = seen
         log.info("certificates are read")
         return True
 

@@ -20,12 +20,12 @@ from typing import Any
 import jwt
 
 from services.chassis.callers import NAME, Caller
+from services.chassis.changes import Changes
 from services.chassis.errors import Unauthenticated
 from services.chassis.scopes import Scope
 from services.chassis.settings import TokenSettings
 
 log = logging.getLogger("tokens")
-LOOK_SECONDS = 1.0
 ALGORITHMS = ("ES256", "ES384", "EdDSA", "RS256", "RS384", "RS512", "PS256")
 NEEDED = ("exp", "iss", "aud", "sub")
 LONGEST = 8192
@@ -42,14 +42,15 @@ class Tokens:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings, self._clock, self._now = settings, clock, monotonic
-        self._seen, self._keys = _stamp(settings.jwks), read_keys(settings.jwks)
-        self._next_look = monotonic() + LOOK_SECONDS
+        self._settings, self._clock = settings, clock
+        self._changes = Changes(settings.jwks, monotonic=monotonic)
+        self._keys = read_keys(settings.jwks)
         self._known: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
 
     def caller(self, text: str) -> Caller:
         """Whose token it is; raises Unauthenticated, which repeats nothing of it."""
-        self._look()
+        if self._changes.there():
+            self._read_again()
         digest = hashlib.sha256(text.encode()).digest()
         caller, end = self._known.get(digest) or self._checked(text)
         if self._clock() >= end:
@@ -77,7 +78,9 @@ class Tokens:
             raise _refused("is signed with a key that is not known") from None
         except jwt.PyJWTError as error:
             raise _refused(f"is not valid ({type(error).__name__})") from None
-        return self._caller(claims), float(claims["exp"])
+        if not isinstance(end := claims["exp"], int | float):
+            raise _refused("has an end that is no time")
+        return self._caller(claims), float(end)
 
     def _caller(self, claims: Mapping[str, Any]) -> Caller:
         tenant = str(claims.get(self._settings.tenant_claim, ""))
@@ -90,13 +93,7 @@ class Tokens:
         name = subject if NAME.fullmatch(subject) else hashlib.sha256(subject.encode()).hexdigest()[:12]
         return Caller(tenant, name, scopes)
 
-    def _look(self) -> None:
-        if self._now() < self._next_look:
-            return
-        self._next_look = self._now() + LOOK_SECONDS
-        if (seen := _stamp(self._settings.jwks)) == self._seen:
-            return
-        self._seen = seen
+    def _read_again(self) -> None:
         try:
             self._keys = read_keys(self._settings.jwks)
         except ValueError as error:
@@ -122,11 +119,3 @@ def read_keys(path: Path) -> dict[str, jwt.PyJWK]:
 
 def _refused(why: str) -> Unauthenticated:
     return Unauthenticated("UNAUTHENTICATED", f"The token {why}.")
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -14,8 +14,9 @@ from mlapi_client import key_file as writer
 
 from services.chassis import callers, key_file
 from services.chassis.auth import Door, shown
+from services.chassis.changes import LOOK_SECONDS
 from services.chassis.errors import AppError, PermissionDenied, Unauthenticated
-from services.chassis.key_file import LOOK_SECONDS, KeyFile
+from services.chassis.key_file import KeyFile
 from services.chassis.scopes import Scope
 
 GET, CREATE = "/mlapi.training.v1.JobService/GetJob", "/mlapi.training.v1.JobService/CreateJob"

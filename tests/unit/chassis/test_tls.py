@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from gateway.dev_ca import SERVER_NAME, certificates, write
 from gateway.settings import EdgeSettings
+from services.chassis.changes import LOOK_SECONDS
 from services.chassis.settings import ServiceSettings
-from services.chassis.tls import LOOK_SECONDS, TlsFiles, Watched
+from services.chassis.tls import TlsFiles, Watched
 
 
 @pytest.fixture

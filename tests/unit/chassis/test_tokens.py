@@ -83,6 +83,7 @@ def test_a_token_says_whose_it_is_and_what_for(provider: Provider) -> None:
         ({"exp": None}, "MissingRequiredClaimError"),
         ({"sub": None}, "MissingRequiredClaimError"),
         ({"exp": NOW - 1}, "has expired"),
+        ({"exp": "tomorrow"}, "no time"),
         ({"tenant": None}, "names no tenant"),
         ({"tenant": "../b"}, "names no tenant"),
     ],
