@@ -33,6 +33,7 @@ from mlapi.training.v1 import (
 )
 
 from services.chassis.database import Database
+from services.chassis.errors import Unavailable
 from services.training.adapters.store_sql import SqlStore
 from services.training.domain.history import MetricPoint
 from services.training.domain.job import JobState
@@ -149,12 +150,28 @@ def the_worker(job_id: str) -> psutil.Process:
 
 
 def training(service: Service, job_id: str, attempt: int = 1) -> psutil.Process:
-    """The job's worker, stopped in the middle of its training: it goes on at SIGCONT."""
+    """The job's worker, stopped in the middle of its training."""
     until(lambda: service.get(job_id).attempt == attempt and service.get(job_id).progress > 0, 90)
     worker = the_worker(job_id)
-    worker.send_signal(signal.SIGSTOP)
+    until(lambda: stopped_without_a_lock(worker, service))
     assert service.get(job_id).state == State.RUNNING
     return worker
+
+
+def stopped_without_a_lock(worker: psutil.Process, service: Service) -> bool:
+    """Stops it; lets it go on when it was in the middle of a write, which would hold up everyone's."""
+    worker.send_signal(signal.SIGSTOP)
+    database = Database(f"sqlite:///{service.data_dir / 'training.db'}", busy_timeout=0.5)
+    try:
+        for _ in range(2):  # the lock may have come to one that waited for it when it was stopped
+            with database.write():
+                pass
+        return True
+    except Unavailable:
+        worker.send_signal(signal.SIGCONT)
+        return False
+    finally:
+        database.close()
 
 
 def reason(status: Any) -> str:
@@ -202,11 +219,9 @@ def test_data_that_cannot_be_trained_on_say_why(service: Service) -> None:
 def test_cancelled_means_that_the_process_is_gone(service: Service) -> None:
     """One does not listen: a stopped process takes no signal but SIGKILL. The last has no process yet."""
     listening, deaf, _, waiting = jobs = [service.create("flowers", mlp=ENDLESS) for _ in range(SLOTS + 1)]
-    # One that is stopped may hold the lock of the store, and nothing would start any more.
     # All of them train before one is stopped: the first to train here may have to compile first.
     until(lambda: all(service.get(job_id).progress for job_id in jobs[:SLOTS]), 90)
-    processes = {job_id: training(service, job_id) for job_id in (listening, deaf)}
-    processes[listening].send_signal(signal.SIGCONT)
+    processes = {listening: the_worker(listening), deaf: training(service, deaf)}
     began = time.monotonic()
     asked = {job_id: service.cancel(job_id).state for job_id in reversed(jobs)}
     assert asked == {**dict.fromkeys(jobs, State.CANCELLING), waiting: State.CANCELLED}
