@@ -37,8 +37,13 @@ def helm() -> Path:
 
 def validator() -> Path:
     """The Python that has kubernetes-validate. Raises ToolMissing."""
-    lock = REQUIREMENTS / "chart.lock"
-    place = TOOLS / f"chart-{_digest(lock)}"
+    return venv("chart")
+
+
+def venv(name: str) -> Path:
+    """The Python of a virtual environment with what requirements/NAME.lock has. Raises ToolMissing."""
+    lock = REQUIREMENTS / f"{name}.lock"
+    place = TOOLS / f"{name}-{_digest(lock)}"
     python = place / "bin/python"
     if not (place / ".installed").exists():
         uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv") or "uv"

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from tests.contract.postgres import Postgres
 
 
+# A suite that several modules run; its assertions are to be as telling as theirs.
+pytest.register_assert_rewrite("tests.contract.executors")
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """The one PostgreSQL server of the session. Who stops it starts it again."""

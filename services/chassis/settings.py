@@ -17,7 +17,6 @@ from services.chassis.tls import TlsFiles
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]  # 0: any that is free
 OBJECT_STORAGE = ("s3", "gs", "az", "file")
 Loaded = TypeVar("Loaded", bound=BaseSettings)
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,6 @@ class ServiceSettings(BaseSettings):
     rate_limit_enabled: bool = False
     redis_url: str = ""
     artifacts_url: str = ""  # s3://bucket/prefix and the like; on disk under data_dir when empty
-    ray_address: str = ""
     # Mutual TLS among the edge and the services: all three, or none; read again when they change. See tls.py.
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
@@ -131,14 +129,6 @@ class ServiceSettings(BaseSettings):
             case _:
                 raise ValueError("TLS_CERT_FILE, TLS_KEY_FILE and TLS_CA_FILE go together")
         return ca
-
-    @field_validator("ray_address")
-    @classmethod
-    def _real(cls, value: Value, info: ValidationInfo) -> Value:
-        """Refuses what would be a promise that nobody keeps."""
-        if value != cls.model_fields[str(info.field_name)].default:
-            raise ValueError("this is not available in this version")
-        return value
 
     @field_validator("artifacts_url")
     @classmethod

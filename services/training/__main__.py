@@ -27,10 +27,12 @@ from services.chassis.traced import traceparent
 from services.training.adapters import migrations
 from services.training.adapters.artifacts import open_artifacts
 from services.training.adapters.executor_local import LocalExecutor
+from services.training.adapters.executor_ray import RayExecutor
 from services.training.adapters.ingest import FileIngest
 from services.training.adapters.learner import ComputeLearner
 from services.training.adapters.metrics import TrainingMetrics
 from services.training.adapters.outbox_disk import disk_outboxes
+from services.training.adapters.ray_jobs import RayJobs
 from services.training.adapters.sampler_optuna import OptunaSampler
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.compare_models import CompareModels
@@ -43,7 +45,7 @@ from services.training.application.export_model import ExportModel
 from services.training.application.jobs import Jobs
 from services.training.application.lineage import GetLineage
 from services.training.application.models import Models
-from services.training.application.ports import Artifacts
+from services.training.application.ports import Artifacts, Executor
 from services.training.application.reconcile import Reconciler
 from services.training.application.registry import Registry
 from services.training.application.sweeps import Sweeps
@@ -58,7 +60,13 @@ from services.training.rpc.registry import RegistryServicer
 from services.training.rpc.sweeps import SweepServicer
 from services.training.rpc.uploads import UploadServicer
 from services.training.rpc.watch import Watch
-from services.training.settings import TrainingSettings, worker_command, worker_environment
+from services.training.settings import (
+    TrainingSettings,
+    ray_command,
+    ray_environment,
+    worker_command,
+    worker_environment,
+)
 
 # A spool this old belongs to no upload any more.
 STALE_SPOOL_SECONDS = 3600
@@ -72,7 +80,7 @@ def build(settings: TrainingSettings) -> Served:
     store = SqlStore(database, callers.only, callers.tenant)
     artifacts = open_artifacts(settings)
     artifacts.clear_spools(STALE_SPOOL_SECONDS)
-    executor = LocalExecutor(worker_command(), worker_environment(), settings.data_dir / "attempts")
+    executor = _executor(settings)
     registry = CollectorRegistry()
     reconciler = _reconciler(settings, store, artifacts, executor, TrainingMetrics(store, registry))
     jobs = Jobs(
@@ -106,11 +114,20 @@ def build(settings: TrainingSettings) -> Served:
     )
 
 
+def _executor(settings: TrainingSettings) -> Executor:
+    """Who runs attempts: this machine, or a Ray cluster."""
+    if not settings.ray_address:
+        return LocalExecutor(worker_command(), worker_environment(), settings.data_dir / "attempts")
+    jobs = RayJobs(settings.ray_address, settings.ray_token())
+    grace = settings.training_grace_seconds
+    return RayExecutor(jobs, ray_command(settings), ray_environment(settings), grace)
+
+
 def _reconciler(
     settings: TrainingSettings,
     store: SqlStore,
     artifacts: Artifacts,
-    executor: LocalExecutor,
+    executor: Executor,
     metrics: TrainingMetrics,
 ) -> Reconciler:
     return Reconciler(
@@ -121,7 +138,7 @@ def _reconciler(
         clock=clock.now,
         slots=settings.slots(),
         limits=settings.limits(),
-        host=settings.training_host,
+        host=settings.home(),
         observer=metrics,
     )
 
@@ -145,7 +162,7 @@ def _sweeps(
     settings: TrainingSettings,
     store: SqlStore,
     artifacts: Artifacts,
-    executor: LocalExecutor,
+    executor: Executor,
     driver: SweepDriver,
 ) -> Registration:
     """Searches; their trials are jobs like others."""

@@ -48,7 +48,9 @@ class LocalExecutor:
         logs.mkdir(parents=True, exist_ok=True)
 
     def submit(self, job_id: str, attempt: int, slot: Slot) -> str:
-        kills = _kills_for_memory()
+        if running := self.find(job_id, attempt):
+            return running
+        kills = kills_for_memory()
         device = {} if slot.gpu is None else {"CUDA_VISIBLE_DEVICES": str(slot.gpu)}
         with self._log(job_id, attempt).open("ab") as log:
             child = subprocess.Popen(
@@ -97,7 +99,7 @@ class LocalExecutor:
             return Exit(last_words=self._last_words(job_id, attempt))
         started.reaper.join()
         killed = started.code == -signal.SIGKILL
-        out_of_memory = killed and _kills_for_memory() > started.kills_before
+        out_of_memory = killed and kills_for_memory() > started.kills_before
         return Exit(started.code, out_of_memory, self._last_words(job_id, attempt))
 
     def forget(self, job_id: str) -> None:
@@ -117,7 +119,7 @@ class LocalExecutor:
         return lines[-1] if lines else ""
 
 
-def _kills_for_memory() -> int:
+def kills_for_memory() -> int:
     """How many processes this machine has killed for want of memory since it started."""
     with suppress(OSError):
         for line in Path("/proc/vmstat").read_text().splitlines():

@@ -13,11 +13,12 @@ SUSPENDED_SECONDS = 5.0
 class Limits:
     """How long is waited, in seconds.
 
-    start: for a process whose handle nobody wrote down. lease: for a sign of life. progress: for a step.
-    grace: for an attempt that was asked to stop, before it is killed.
+    start: for a process whose handle nobody wrote down. place: for a machine to run on. lease: for a sign of
+    life. progress: for a step. grace: for an attempt that was asked to stop, before it is killed.
     """
 
     start: float = 10.0
+    place: float = 10.0
     lease: float = 15.0
     progress: float = 600.0
     grace: float = 3.0

@@ -292,7 +292,7 @@ class Reconciler:
             on_gpu = waiting.spec.device is Device.GPU
             gpu = self._home.free_gpu(live, self._slots[Device.GPU]) if on_gpu else None
             # Written down before its process exists: a crash in between is a loss, and no twin.
-            until = now + self._lease + timedelta(seconds=self._limits.start)
+            until = now + self._lease + timedelta(seconds=self._limits.place)
             job = waiting.started(now, until, gpu, self._home.host)
             tx.jobs.update(job)
             event = events.info(job, now, "attempt_started", f"Attempt {job.attempt} begins.")

@@ -33,7 +33,9 @@ class Executor(Protocol):
     """Runs attempts, each in a process group of its own, outliving this process."""
 
     def submit(self, job_id: str, attempt: int, slot: Slot) -> str:
-        """Starts an attempt and answers its handle, which is valid in later processes too."""
+        """Starts an attempt and answers its handle, which is valid in later processes too. One that runs
+        already is not started twice.
+        """
 
     def find(self, job_id: str, attempt: int) -> str:
         """The handle of an attempt that `submit` started without living to say so; empty when none lives."""
