@@ -4,7 +4,7 @@ ARG BASE_IMAGE=python:3.12-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
 ARG SERVICE=stack
-# What is installed: requirements/LOCK.lock. training-gpu has CuPy and its CUDA.
+# What is installed: requirements/LOCK.lock. training-gpu has CuPy and its CUDA; training-ray, Ray.
 ARG LOCK=${SERVICE}
 WORKDIR /src
 COPY requirements/descriptors.lock requirements/${LOCK}.lock requirements/

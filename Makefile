@@ -139,6 +139,8 @@ lock: setup ## Pin the newest versions that pyproject.toml allows
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--upgrade --extra dev pyproject.toml -o requirements/dev.lock
 	@for image in "training --extra training --extra scale" "training-gpu --extra training --extra scale --extra gpu" \
+			"training-ray --extra training --extra scale --extra ray" \
+			"training-gpu-ray --extra training --extra scale --extra gpu --extra ray" \
 			"ai_gateway --extra ai-gateway --extra scale" "health --extra health --extra scale" "edge --extra edge" \
 			"stack --extra training --extra ai-gateway --extra health --extra edge --extra scale --extra client"; do \
 		set -- $$image; name=$$1; shift; \
@@ -153,6 +155,8 @@ lock: setup ## Pin the newest versions that pyproject.toml allows
 		--upgrade requirements/watching.in -o requirements/watching.lock
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--upgrade requirements/chart.in -o requirements/chart.lock
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--upgrade requirements/ray.in -o requirements/ray.lock
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--no-deps requirements/helm.in -o requirements/helm.lock
 	@cd bench/gateway/portkey && rm -f package-lock.json && npm install --silent --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved

@@ -26,7 +26,17 @@ SETTINGS = {
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 OURS = {name: service for name, service in COMPOSE["services"].items() if "build" in service}
-LOCKS = ["training", "training-gpu", "ai_gateway", "health", "edge", "stack", "descriptors"]
+LOCKS = [
+    "training",
+    "training-gpu",
+    "training-ray",
+    "training-gpu-ray",
+    "ai_gateway",
+    "health",
+    "edge",
+    "stack",
+    "descriptors",
+]
 # What Python, its libraries and the C library read.
 FOREIGN = {
     "HOME",

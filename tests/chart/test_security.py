@@ -170,15 +170,17 @@ def test_pods_may_go_where_their_urls_point() -> None:
         "ai": {"localBaseUrl": "http://ollama:11434/v1"},
         "otlpEndpoint": "http://collector:4318",
     }
-    values |= {"ray": {"address": "ray://head:10001", "tokenSecret": "ray"}}
+    values |= {"ray": {"address": "http://head:8265", "tokenSecret": "ray"}}
+    values |= {"database": {"existingSecret": "postgres"}, "artifacts": {"url": "s3://bucket/here"}}
     policies = of(template(values=values), "NetworkPolicy")
     ports = {
         name: {port["port"] for port in one["spec"]["egress"][-1]["ports"]} for name, one in policies.items()
     }
     assert ports == {
         "edge": {4318},
-        "training": {443, 5432, 4318, 10001},
+        "training": {443, 5432, 4318, 8265},
         "ai-gateway": {443, 5432, 6379, 4318, 11434},
+        "health": {5432, 4318},
     }
 
 

@@ -67,7 +67,7 @@ def test_at_scale_everything_has_two_to_ten_pods_and_no_claim(example: Example) 
         ({"aiGateway": {"replicas": 2}}, "aiGateway: more than one replica needs database.existingSecret"),
         ({"aiGateway": MANY}, "aiGateway: more than one replica needs"),
         ({"training": MANY, "database": SCALE["database"]}, "artifacts.url"),
-        ({"ray": {"address": "ray://head:10001"}}, "ray.tokenSecret is needed"),
+        ({**SCALE, "ray": {"address": "http://head:8265"}}, "ray.tokenSecret is needed"),
         ({"ray": {"cluster": {"enabled": True}, "tokenSecret": "t"}}, "cannot reach a volume"),
         ({**SCALE, "ray": {"cluster": {"enabled": True}, "tokenSecret": "t"}}, "ray.cluster.image is needed"),
     ],
@@ -104,7 +104,7 @@ def test_gpus_choose_their_nodes_and_ray_its_workers(example: Example) -> None:
     training = containers(manifests)["training"]
     assert training["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert environment(training)["COMPUTE_BACKEND"] == "cupy"
-    assert environment(training)["RAY_ADDRESS"] == "ray://ml-ml-training-api-ray-head-svc:10001"
+    assert environment(training)["RAY_ADDRESS"] == "http://ml-ml-training-api-ray-head-svc:8265"
     (group,) = of(manifests, "RayCluster")["ray"]["spec"]["workerGroupSpecs"]
     assert group["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
     worker = environment(group["template"]["spec"]["containers"][0])

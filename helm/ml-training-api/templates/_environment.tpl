@@ -46,7 +46,7 @@
 {{- end -}}
 
 {{- define "mlapi.rayAddress" -}}
-{{- default (printf "ray://%s-ray-head-svc:10001" (include "mlapi.fullname" .)) .Values.ray.address -}}
+{{- default (printf "http://%s-ray-head-svc:8265" (include "mlapi.fullname" .)) .Values.ray.address -}}
 {{- end -}}
 
 {{- define "mlapi.env.rayToken" -}}

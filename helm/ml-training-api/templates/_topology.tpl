@@ -35,14 +35,14 @@
 {{- if and (include "mlapi.embedded" .) (include "mlapi.several" .Values.aiGateway) -}}
 {{- fail "aiGateway: more than one replica needs database.existingSecret (PostgreSQL); a SQLite file belongs to one pod" -}}
 {{- end -}}
-{{- if and .Values.ray.cluster.enabled (not (and .Values.database.existingSecret .Values.artifacts.url)) -}}
-{{- fail "ray.cluster: workers on other nodes need database.existingSecret and artifacts.url; they cannot reach a volume" -}}
+{{- if and (or .Values.ray.address .Values.ray.cluster.enabled) (not (and .Values.database.existingSecret .Values.artifacts.url)) -}}
+{{- fail "ray: workers on other nodes need database.existingSecret and artifacts.url; they cannot reach a volume" -}}
 {{- end -}}
 {{- if and (or .Values.ray.address .Values.ray.cluster.enabled) (not .Values.ray.tokenSecret) -}}
 {{- fail "ray: ray.tokenSecret is needed; whoever reaches an open Ray cluster runs code in it" -}}
 {{- end -}}
 {{- if and .Values.ray.cluster.enabled (not .Values.ray.cluster.image) -}}
-{{- fail "ray.cluster.image is needed: the training image with the extra ray" -}}
+{{- fail "ray.cluster.image is needed: of LOCK=training-ray or training-gpu-ray" -}}
 {{- end -}}
 {{- if and .Values.ray.address .Values.ray.cluster.enabled -}}
 {{- fail "ray: either ray.address or ray.cluster.enabled" -}}

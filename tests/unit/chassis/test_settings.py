@@ -9,7 +9,12 @@ import pydantic
 import pytest
 
 from services.chassis.settings import ServiceSettings, load
-from services.training.settings import TrainingSettings, worker_environment
+from services.training.settings import (
+    TrainingSettings,
+    ray_command,
+    ray_environment,
+    worker_environment,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +57,35 @@ def test_every_error_is_said_at_once(
     for name, value in wrong.items():
         monkeypatch.setenv(name, value)
     assert refusal(capsys).keys() == wrong.keys()
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("ray://head:10001", "http://HOST:8265"),
+        ("auto", "http://HOST:8265"),
+        ("https://head:8265", "need DATABASE_URL and ARTIFACTS_URL"),
+    ],
+)
+def test_a_ray_cluster_has_to_be_of_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str, why: str
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert why in refusal(capsys)["RAY_ADDRESS"]
+
+
+def test_what_a_ray_cluster_is_given_holds_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("token-of-ray\n")
+    secrets = {"DATABASE_URL": "postgresql://me:secret@db/x", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    for name, value in {**secrets, "ARTIFACTS_URL": "s3://b/x", "RAY_ADDRESS": "https://head:8265"}.items():
+        monkeypatch.setenv(name, value)
+    settings = load(TrainingSettings)
+    assert settings.ray_token() == "token-of-ray"
+    given = f"{ray_command(settings)} {ray_environment(settings)}"
+    assert "DATABASE_URL,ARTIFACTS_URL" in given
+    assert "secret" not in given
+    assert "token" not in given
+    assert not [name for name in worker_environment() if name.startswith("RAY_")]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", "127.0.0.1.example.com"])
