@@ -23,7 +23,6 @@ from typing import Any
 import uvloop
 
 from services.ai_gateway.adapters import migrations
-from services.ai_gateway.adapters.group_commit import LARGEST, GroupCommit
 from services.ai_gateway.adapters.ledger_sql import SqlLedger
 from services.ai_gateway.adapters.limiter_sql import SqlLimiter
 from services.ai_gateway.application.ports.ledger import Claim, Entry, Outcome, UsageFilter
@@ -32,6 +31,7 @@ from services.ai_gateway.domain.rates import Kind, rates
 from services.ai_gateway.domain.usage import Usage
 from services.chassis import clock
 from services.chassis.database import Database
+from services.chassis.group_commit import LARGEST, GroupCommit
 from services.chassis.schema import migrate
 
 RESULTS = Path(__file__).parent / "results" / "ledger.json"

@@ -18,7 +18,6 @@ from bench.enhance.provider import ScriptedChats
 from bench.enhance.sweeps import ComputedSweeps
 from services.ai_gateway.adapters import migrations
 from services.ai_gateway.adapters.enhancements_sql import SqlEnhancements
-from services.ai_gateway.adapters.group_commit import GroupCommit
 from services.ai_gateway.adapters.key_ring import KeyRing
 from services.ai_gateway.application.accounts import Account
 from services.ai_gateway.application.consult import Consult
@@ -30,6 +29,7 @@ from services.ai_gateway.domain.enhancement import Asked, Enhancement, Run, Stat
 from services.ai_gateway.domain.routing import Routes
 from services.ai_gateway.domain.trials import Arm, Trial, validation
 from services.chassis.database import Database
+from services.chassis.group_commit import GroupCommit
 from services.chassis.schema import migrate
 
 ARMS = (Arm.TPE, Arm.HYBRID)

@@ -33,7 +33,6 @@ from services.ai_gateway.adapters.answers_sql import SqlAnswers
 from services.ai_gateway.adapters.batches_sql import SqlBatches
 from services.ai_gateway.adapters.desk_sql import SqlDesk
 from services.ai_gateway.adapters.enhancements_sql import SqlEnhancements
-from services.ai_gateway.adapters.group_commit import GroupCommit
 from services.ai_gateway.adapters.key_ring import KeyRing
 from services.ai_gateway.adapters.ledger_sql.ledger import SqlLedger
 from services.ai_gateway.adapters.limiter_redis import RedisLimiter
@@ -86,6 +85,7 @@ from services.ai_gateway.rpc.wire import WireServicer
 from services.ai_gateway.settings import VENDORS, AiGatewaySettings
 from services.chassis import clock
 from services.chassis.database import Database
+from services.chassis.group_commit import GroupCommit
 from services.chassis.schema import migrate
 from services.chassis.server import Registration, Served, run
 from services.chassis.settings import load

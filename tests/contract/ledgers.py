@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from services.ai_gateway.adapters import migrations
-from services.ai_gateway.adapters.group_commit import GroupCommit
 from services.ai_gateway.adapters.ledger_sql import SqlLedger
 from services.ai_gateway.application.ports.ledger import Claim, Entry, Outcome
 from services.ai_gateway.domain.budget import Budget, Limit, Period
 from services.ai_gateway.domain.usage import Usage
 from services.chassis.database import Database
+from services.chassis.group_commit import GroupCommit
 from services.chassis.schema import migrate
 
 SCRIPTS = Path(migrations.__path__[0])

@@ -10,12 +10,12 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from services.ai_gateway.adapters.group_commit import GroupCommit
 from services.ai_gateway.adapters.limiter_redis import RedisLimiter, connected
 from services.ai_gateway.adapters.limiter_sql import SqlLimiter
 from services.ai_gateway.application.ports.limits import Limiter, RateLimited
 from services.ai_gateway.domain.rates import Kind, Rate, rates
 from services.chassis.database import Database
+from services.chassis.group_commit import GroupCommit
 
 NOW = 1_769_904_000.0
 RATES = (

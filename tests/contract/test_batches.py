@@ -16,7 +16,6 @@ import openai
 import pytest
 
 from services.ai_gateway.adapters.batches_sql import SqlBatches
-from services.ai_gateway.adapters.group_commit import GroupCommit
 from services.ai_gateway.adapters.key_ring import KeyRing
 from services.ai_gateway.adapters.ledger_sql import SqlLedger
 from services.ai_gateway.adapters.no_limits import NoLimits
@@ -38,6 +37,7 @@ from services.ai_gateway.fakes.app import KEY
 from services.ai_gateway.prices import catalog
 from services.chassis import clock
 from services.chassis.database import Database
+from services.chassis.group_commit import GroupCommit
 from tests.contract.ledgers import sqlite_ledger_url
 from tests.contract.vendors import Vendors
 

@@ -12,7 +12,6 @@ import pytest
 import redis
 
 from services.ai_gateway.adapters.desk_sql import SqlDesk
-from services.ai_gateway.adapters.group_commit import GroupCommit
 from services.ai_gateway.adapters.ledger_sql import SqlLedger
 from services.ai_gateway.adapters.limiter_redis import RedisLimiter, connected
 from services.ai_gateway.adapters.limiter_sql import SqlLimiter
@@ -21,6 +20,7 @@ from services.ai_gateway.application.ports import BudgetExceeded, Desk, Limiter,
 from services.ai_gateway.domain.budget import Budget, Limit, Period
 from services.ai_gateway.domain.rates import Kind, rates
 from services.chassis.database import Database
+from services.chassis.group_commit import GroupCommit
 from services.chassis.schema import migrate
 from tests.contract.ledgers import SCRIPTS, claim, entry, ledger_rows, sqlite_ledger_url
 from tests.contract.limiters import NOW

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from services.ai_gateway.adapters.enhancements_sql import SqlEnhancements
-from services.ai_gateway.adapters.group_commit import GroupCommit
 from services.ai_gateway.adapters.key_ring import KeyRing
 from services.ai_gateway.application.accounts import Account
 from services.ai_gateway.application.consult import Answer, Question
@@ -36,6 +35,7 @@ from services.ai_gateway.rpc.mapping_enhancements import enhancement as on_the_w
 from services.ai_gateway.rpc.report import html, markdown
 from services.chassis.database import Database
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from services.chassis.group_commit import GroupCommit
 from services.chassis.schema import migrate
 from tests.contract.laboratory import Laboratory
 from tests.contract.ledgers import SCRIPTS, sqlite_ledger_url

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.ai_gateway.adapters.answers_format import decoded, encoded
-from services.ai_gateway.adapters.cursor import Cursor
-from services.ai_gateway.adapters.group_commit import GroupCommit
 from services.ai_gateway.application.ports import AnswerKey, Kept
+from services.chassis.cursor import Cursor
 from services.chassis.errors import AppError
+from services.chassis.group_commit import GroupCommit
 
 log = logging.getLogger("answers")
 # Seconds between two times that answers are deleted whose time is over.

@@ -15,11 +15,11 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from services.ai_gateway.adapters.cursor import Cursor, marks
-from services.ai_gateway.adapters.group_commit import GroupCommit
 from services.ai_gateway.application.ports.batches import Held, Overtaken
 from services.ai_gateway.domain.batch import Answer, Batch, Line, Result, State
+from services.chassis.cursor import Cursor, marks
 from services.chassis.database import Database
+from services.chassis.group_commit import GroupCommit
 
 Found = TypeVar("Found")
 Operation: TypeAlias = Callable[[Cursor], Any]

@@ -15,12 +15,12 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from services.ai_gateway.adapters.cursor import Cursor, marks
-from services.ai_gateway.adapters.group_commit import GroupCommit
 from services.ai_gateway.application.ports.batches import Overtaken
 from services.ai_gateway.application.ports.enhancements import HeldEnhancement
 from services.ai_gateway.domain.enhancement import Enhancement
+from services.chassis.cursor import Cursor, marks
 from services.chassis.database import Database
+from services.chassis.group_commit import GroupCommit
 
 Found = TypeVar("Found")
 Operation: TypeAlias = Callable[[Cursor], Any]

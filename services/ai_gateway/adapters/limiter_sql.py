@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from services.ai_gateway.adapters.group_commit import GroupCommit
 from services.ai_gateway.adapters.ledger_sql.batch import carry_out
 from services.ai_gateway.adapters.ledger_sql.rates import GiveBack, Take, forget, tokens_alone
 from services.ai_gateway.adapters.rate_names import named
 from services.ai_gateway.domain.rates import Rate
+from services.chassis.group_commit import GroupCommit
 
 # Seconds between two times that counters of callers who went away are deleted.
 SWEEP = 600.0

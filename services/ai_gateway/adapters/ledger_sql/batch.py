@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter
 
-from services.ai_gateway.adapters.cursor import Cursor, Row, marks
 from services.ai_gateway.adapters.ledger_sql.books import (
     Booking,
     Books,
@@ -33,6 +32,7 @@ from services.ai_gateway.adapters.ledger_sql.rates import Counters, Counting, Gi
 from services.ai_gateway.adapters.ledger_sql.tables import GROUP, SUMS
 from services.ai_gateway.application.ports.ledger import Claim, Entry
 from services.ai_gateway.domain.budget import Budget, Limit
+from services.chassis.cursor import Cursor, Row, marks
 
 _limits = TypeAdapter(tuple[Limit, ...])
 

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.ai_gateway.adapters.cursor import Cursor
-from services.ai_gateway.adapters.group_commit import LARGEST, GroupCommit
 from services.ai_gateway.adapters.ledger_sql import batch
 from services.ai_gateway.adapters.ledger_sql.books import Lose, Withdraw, day_of, window_key
 from services.ai_gateway.adapters.ledger_sql.usage import add_up
 from services.ai_gateway.application.ports.ledger import Claim, Entry, Lost, UsageFilter, UsageRow
 from services.ai_gateway.domain.budget import Budget, Spent
+from services.chassis.cursor import Cursor
 from services.chassis.database import Database
+from services.chassis.group_commit import LARGEST, GroupCommit
 
 
 class SqlLedger:

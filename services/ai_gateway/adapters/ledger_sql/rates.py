@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from services.ai_gateway.adapters.cursor import Cursor, marks
 from services.ai_gateway.application.ports.limits import RateLimited
 from services.ai_gateway.domain.rates import Counter, Kind, Rate
+from services.chassis.cursor import Cursor, marks
 
 _PUT = (
     "INSERT INTO ledger_rates (name, slots, expires) VALUES (?,?,?) "

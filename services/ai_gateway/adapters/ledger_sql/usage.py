@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.ai_gateway.adapters.cursor import Cursor
 from services.ai_gateway.adapters.ledger_sql.tables import GROUP, SUMS
 from services.ai_gateway.application.ports.ledger import UsageFilter, UsageRow
 from services.ai_gateway.domain.usage import Usage
+from services.chassis.cursor import Cursor
 from services.chassis.errors import invalid_fields
 
 _SUMS = ", ".join(f"SUM({name})" for name in SUMS)

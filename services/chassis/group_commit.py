@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import Any, TypeAlias, cast
 
-from services.ai_gateway.adapters.cursor import Cursor
+from services.chassis.cursor import Cursor
 from services.chassis.database import Database, unavailable
 from services.chassis.errors import AppError, Unavailable
 
