@@ -84,6 +84,7 @@ from services.ai_gateway.rpc.usage import UsageServicer
 from services.ai_gateway.rpc.wire import WireServicer
 from services.ai_gateway.settings import VENDORS, AiGatewaySettings
 from services.chassis import clock
+from services.chassis.audit.auditor import Auditor
 from services.chassis.database import Database
 from services.chassis.group_commit import GroupCommit
 from services.chassis.schema import migrate
@@ -149,6 +150,7 @@ def build(settings: AiGatewaySettings) -> Served:
         registry=registry,
         draining=asyncio.Event(),
         background=_running(stores, meter, session, trainer, (*routine, turns.run, its_turns.run)),
+        audit=Auditor("ai_gateway", stores.commits, registry),
     )
 
 

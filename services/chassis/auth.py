@@ -49,7 +49,8 @@ class Door:
         if scope is None or scope in caller.scopes or caller.everywhere:
             return caller
         message = f"The API key {caller.key} has not the scope {scope}."
-        raise PermissionDenied("PERMISSION_DENIED", message, key_id=caller.key, scope=scope)
+        whose = {"key_id": caller.key, "tenant": caller.tenant}
+        raise PermissionDenied("PERMISSION_DENIED", message, **whose, scope=scope)
 
     def _caller(self, text: str) -> Caller:
         if self._tokens and _is_token(text):

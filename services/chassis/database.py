@@ -60,6 +60,7 @@ class Database:
         self.url = url
         parsed = make_url(url)
         self.embedded = parsed.get_backend_name() not in _POSTGRES
+        self.lazy = lazy and self.embedded
         self._engine = _engine(parsed, busy_timeout, lazy)
         self._busy_timeout = busy_timeout
         self._turns = Turns(_side_file(parsed))

@@ -21,7 +21,7 @@ from services.chassis.cursor import Cursor
 from services.chassis.database import Database, unavailable
 from services.chassis.errors import AppError, Unavailable
 
-log = logging.getLogger("ledger")
+log = logging.getLogger("commits")
 
 # Runs some operations, and answers each; what one is refused with is its answer, and is raised to its caller.
 # Anything raised undoes them all.
@@ -59,9 +59,9 @@ class GroupCommit:
         self._late: list[_Waiting] = []
         self._written = False
         self._closed = Event()
-        self._threads = [Thread(target=self._write, name="ledger", daemon=True)]
-        if database.embedded:
-            self._threads.append(Thread(target=self._sync, name="ledger-sync", daemon=True))
+        self._threads = [Thread(target=self._write, name="commits", daemon=True)]
+        if database.lazy:
+            self._threads.append(Thread(target=self._sync, name="commits-sync", daemon=True))
         for thread in self._threads:
             thread.start()
 
@@ -100,7 +100,7 @@ class GroupCommit:
             if batch:
                 self._answer(batch, [away] * len(batch) if away else self._outcomes(batch))
         if self._late:
-            log.error("%d operations could not be written; their calls are charged in full", len(self._late))
+            log.error("%d operations could not be written; AI calls are charged in full", len(self._late))
 
     def _gather(self) -> tuple[list[_Waiting], bool]:
         """All that wait now, at least one unless something is late; and whether more may come."""
@@ -134,7 +134,9 @@ class GroupCommit:
         if len(self._late) < MOST_LATE:
             self._late.append(_Waiting(item.handler, item.later, None, None, None))
         else:
-            log.error("too much waits for the store; its call is charged in full: %s", item.later)
+            log.error(
+                "too much waits for the store; not written, and an AI call charged in full: %s", item.later
+            )
 
     def _catch_up(self) -> AppError | None:
         """Does what is late; answers the error when the store is still away."""

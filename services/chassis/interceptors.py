@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import grpc
 from opentelemetry import trace
@@ -27,6 +27,9 @@ from services.chassis.logs import REQUEST_ID, TRACE_ID
 from services.chassis.patience import Patience
 from services.chassis.status import to_status, trailers
 from services.chassis.telemetry import RequestMetrics, Tracing, trace_id
+
+if TYPE_CHECKING:  # it needs a database's driver, which not every service has
+    from services.chassis.audit.auditor import Auditor
 
 log = logging.getLogger("call")
 Result = TypeVar("Result")
@@ -48,7 +51,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler of a server; see the module.
 
     door: who may call; everyone without one. refusals: `/package.Service/Method` → how it refuses a caller.
-    recorded: services that keep a record of each call themselves.
+    recorded: services that keep a record of each call themselves. audit: who writes down the others that
+    change something.
     """
 
     def __init__(
@@ -60,8 +64,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         refusals: Mapping[str, Refusal] | None = None,
         *,
         recorded: Collection[str] = (),
+        audit: Auditor | None = None,
     ) -> None:
         self.recorded = recorded
+        self.audit = audit
         self._reader = reader
         self._metrics = metrics
         self._tracing = tracing
@@ -101,30 +107,30 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         blocking = not inspect.iscoroutinefunction(behavior)
 
         async def answer(request: Any, context: Any) -> Any:
-            call = _Call(self, method, context)
+            call = _Call(self, method, context, request)
             try:
                 if (refusal := await self._refused(call, context)) is not None:
                     return refusal
-                self._read(request, call)
+                request = self._read(request, call)
                 response = await call.in_time(
                     asyncio.to_thread(behavior, request, context) if blocking else behavior(request, context)
                 )
             except BaseException as error:
                 await call.fail(error)
                 raise
-            call.end("OK")
+            await call.end("OK", answer=response)
             return response
 
         return answer
 
     def _stream(self, method: str, behavior: Callable[..., Any]) -> Callable[..., AsyncIterator[Any]]:
         async def answer(request: Any, context: Any) -> AsyncIterator[Any]:
-            call = _Call(self, method, context)
+            call = _Call(self, method, context, request)
             try:
                 if (refusal := await self._refused(call, context)) is not None:
                     yield refusal
                     return
-                self._read(request, call)
+                request = self._read(request, call)
                 # Left to the garbage collector, the work behind it would go on for a while.
                 async with aclosing(behavior(request, context)) as responses:
                     while (response := await call.in_time(anext(responses, None))) is not None:
@@ -132,7 +138,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             except BaseException as error:
                 await call.fail(error)
                 raise
-            call.end("OK")
+            await call.end("OK")
 
         return answer
 
@@ -147,15 +153,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 callers.enter(caller, call.metadata)
             return None
         except AppError as error:
+            call.refusal = error
             if (refuse := self._refusals.get(call.method)) is None:
                 raise
             answer = await refuse(error, context)
-            call.end(error.code, error.message)
+            await call.end(error.code, error.message)
             return answer
 
-    def _read(self, request: Any, call: _Call) -> None:
-        if hasattr(request, "DESCRIPTOR"):  # a stream of requests is read by its handler
-            self._reader.read(request, call.metadata.get("idempotency-key", ""))
+    def _read(self, request: Any, call: _Call) -> Any:
+        """The request for its handler. A stream of requests is read by the handler."""
+        if not hasattr(request, "DESCRIPTOR"):
+            return call.with_first(request)
+        self._reader.read(request, call.metadata.get("idempotency-key", ""))
+        return request
 
     def finish(self, call: _Call, code: str, message: str, level: int) -> None:
         """Writes the log line, counts the call and ends its span."""
@@ -178,9 +188,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 class _Call:
     """One call on its way."""
 
-    def __init__(self, interceptor: CallInterceptor, method: str, context: Any) -> None:
+    def __init__(self, interceptor: CallInterceptor, method: str, context: Any, request: Any) -> None:
         self.began = time.perf_counter()
         self.method = method
+        self.request = request if hasattr(request, "DESCRIPTOR") else None
+        self.refusal: AppError | None = None
         self.metadata = dict(context.invocation_metadata() or ())
         self.span = interceptor.start_span(self)
         self.request_id = self.metadata.get("x-request-id", "")[:128] or str(uuid.uuid4())
@@ -208,33 +220,41 @@ class _Call:
             return None
         return asyncio.get_running_loop().time() + max(left - min(DEADLINE_MARGIN, left / 10), 0)
 
-    def end(self, code: str, message: str = "") -> None:
-        """Closes the books on the call."""
-        self._patience.close()
-        quiet = code == "OK" and self._is_no_news()
-        level = logging.DEBUG if quiet else logging.INFO
-        self._interceptor.finish(self, code, message, level)
+    async def with_first(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """`requests`; the first says what the call is about."""
+        async for request in requests:
+            self.request = self.request or request
+            yield request
 
-    def _is_no_news(self) -> bool:
-        """That it went well: of a read, the edge's access log has it, and a line costs a third of it; other
-        calls may be on record elsewhere."""
+    async def end(self, code: str, message: str = "", answer: Any = None) -> None:
+        """Closes the books on the call. Who has not gone away waits until it is on record."""
+        self._patience.close()
         service, _, name = self.method.removeprefix("/").rpartition("/")
-        return name.startswith(READS) or service in self._interceptor.recorded
+        recorded = service in self._interceptor.recorded
+        audit = self._interceptor.audit
+        try:
+            storing = audit.note(self, code, answer, recorded=recorded) if audit else None
+            if storing and code != "CANCELLED":
+                await asyncio.wait((storing,))
+        finally:
+            # That a read went well, the edge's access log has, and a line costs a third of it.
+            quiet = code == "OK" and (recorded or name.startswith(READS))
+            self._interceptor.finish(self, code, message, logging.DEBUG if quiet else logging.INFO)
 
     async def fail(self, error: BaseException) -> None:
         """Answers `error` as a status with details; returns when the call is beyond answering."""
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
-            self.end("CANCELLED", "the caller went away")
+            await self.end("CANCELLED", "the caller went away")
             return
         if isinstance(error, grpc.aio.AbortError):  # a standard servicer has answered
             code = self._context.code()
-            self.end(code.name if isinstance(code, grpc.StatusCode) else "UNKNOWN")
+            await self.end(code.name if isinstance(code, grpc.StatusCode) else "UNKNOWN")
             return
         known = as_app_error(error)
         if isinstance(known, Internal):
             log.error("call failed", exc_info=error)
         status = to_status(known, self.request_id)
-        self.end(known.code, status.message)
+        await self.end(known.code, status.message)
         await self._context.abort(grpc.StatusCode[known.code], status.message, trailers(status))
 
 

@@ -60,6 +60,13 @@ def wanted(method: str) -> Scope | None:
     return reading if name.startswith(READS) else changing
 
 
+@lru_cache(1024)
+def changes(method: str) -> bool:
+    """Whether `/package.Service/Method` may change what somebody owns."""
+    service, name = _split(method)
+    return service not in FREE | ANY_KEY and not name.startswith(READS)
+
+
 def _split(method: str) -> tuple[str, str]:
     service, _, name = method.lstrip("/").partition("/")
     return service, name

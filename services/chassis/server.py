@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import uvloop
@@ -30,6 +30,9 @@ from services.chassis.settings import ServiceSettings
 from services.chassis.telemetry import RequestMetrics
 from services.chassis.telling import Telling
 from services.chassis.tls import TlsFiles, server_credentials
+
+if TYPE_CHECKING:
+    from services.chassis.audit.auditor import Auditor
 
 log = logging.getLogger("server")
 # Room in a message for what stands around a body of the largest size.
@@ -79,6 +82,7 @@ class Served:
     draining: asyncio.Event  # set when the end begins: endless streams should end themselves
     background: AbstractAsyncContextManager[Any] = field(default_factory=nullcontext)
     reflected: Sequence[str] = ()  # services of other processes that reflection describes as well
+    audit: Auditor | None = None  # of a service that has a database
 
 
 async def serve(settings: ServiceSettings, served: Served) -> None:
@@ -92,6 +96,7 @@ async def serve(settings: ServiceSettings, served: Served) -> None:
         _door(settings),
         _refusals(served),
         recorded={registration.name for registration in served.registrations if registration.recorded},
+        audit=served.audit,
     )
     options = [
         # Two servers on one port would share its calls in silence.
@@ -107,7 +112,7 @@ async def serve(settings: ServiceSettings, served: Served) -> None:
     with _listening(settings.bind_host, served.metrics_port):
         metrics, _ = start_http_server(served.metrics_port, settings.bind_host, served.registry)
     _on_signal(served.draining)
-    async with served.background:
+    async with served.background, served.audit.running() if served.audit else nullcontext():
         await server.start()
         log.info("serving", extra={"fields": {"grpc_port": port, "metrics_port": metrics.server_port}})
         _collect_less()

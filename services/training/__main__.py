@@ -19,7 +19,9 @@ from mlapi.training.v1 import (
 from prometheus_client import CollectorRegistry
 
 from services.chassis import callers, clock
+from services.chassis.audit.auditor import Auditor
 from services.chassis.database import Database
+from services.chassis.group_commit import GroupCommit
 from services.chassis.schema import migrate
 from services.chassis.server import Registration, Served, run
 from services.chassis.settings import load
@@ -77,6 +79,7 @@ def build(settings: TrainingSettings) -> Served:
     url = settings.database("training")
     database = Database(url)
     migrate(url, Path(migrations.__path__[0]))
+    commits = GroupCommit(database)
     store = SqlStore(database, callers.only, callers.tenant)
     artifacts = open_artifacts(settings)
     artifacts.clear_spools(STALE_SPOOL_SECONDS)
@@ -110,7 +113,8 @@ def build(settings: TrainingSettings) -> Served:
         ],
         registry=registry,
         draining=draining,
-        background=_running(reconciler, driver, database),
+        background=_running(reconciler, driver, commits, database),
+        audit=Auditor("training", commits, registry),
     )
 
 
@@ -214,7 +218,9 @@ def _data(store: SqlStore, artifacts: Artifacts) -> list[Registration]:
 
 
 @asynccontextmanager
-async def _running(reconciler: Reconciler, driver: SweepDriver, database: Database) -> AsyncIterator[None]:
+async def _running(
+    reconciler: Reconciler, driver: SweepDriver, commits: GroupCommit, database: Database
+) -> AsyncIterator[None]:
     reconciler.start()
     driver.start()
     try:
@@ -222,6 +228,7 @@ async def _running(reconciler: Reconciler, driver: SweepDriver, database: Databa
     finally:
         await asyncio.to_thread(driver.stop)
         await asyncio.to_thread(reconciler.stop)
+        await asyncio.to_thread(commits.close)
         database.close()
 
 

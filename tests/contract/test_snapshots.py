@@ -15,7 +15,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from mlapi_client import audit
 
+from services.chassis.audit.chain import Chain
+from services.chassis.audit.entry import Entry
+from services.chassis.cursor import Cursor
 from services.chassis.database import Database
 from services.chassis.schema import migrate
 from services.training.adapters import migrations
@@ -56,7 +60,7 @@ from tests.unit.training.samples import (
 
 SCRIPTS = Path(migrations.__path__[0])
 SNAPSHOTS = Path(__file__).with_name("snapshots")
-RELEASES = ("0001", "0002", "0003", "0004", "0005")
+RELEASES = ("0001", "0002", "0003", "0004", "0005", "0006")
 EVERYTHING = Page(1000)
 SECOND = timedelta(seconds=1)
 # In full, for defaults may change and what is stored may not.
@@ -303,6 +307,20 @@ SWEEP = sweep(
 
 NAMED = RegisteredModel("roses", NOW, NOW).registered("model-1", LATER, ["champion"], comment="größe")
 
+AUDITED = [
+    Entry(
+        time=LATER.isoformat(timespec="microseconds"),
+        tenant="größe",
+        key="0123456789ab",
+        method="/mlapi.training.v1.JobService/CancelJob",
+        resource=name,
+        request_id="request-1",
+        trace_id="0" * 32,
+        code="OK",
+    )
+    for name in ("job-1", "job-2")
+]
+
 
 def second_release() -> dict[JobState, Job]:
     """The jobs of 0002.sql."""
@@ -322,7 +340,7 @@ def second_release() -> dict[JobState, Job]:
 
 
 def fill(store: Store) -> None:
-    """At least one row for every table of this release, and for each thing that a row can be."""
+    """At least one row for every table of a store, and for each thing that a row can be."""
     with store.write() as tx:
         tx.datasets.put(dataset("empty"))
         for number, held in enumerate(VERSIONS, 1):
@@ -362,6 +380,15 @@ def test_this_release_is_read_back(before: Callable[[str], str], release: str) -
         with store.write() as tx:
             tx.jobs.update_held(replace(second_release()[JobState.RUNNING], step=8))
             tx.jobs.add(job("job-new"))
+    assert_audited(url, AUDITED if release >= "0006" else [])
+
+
+def assert_audited(url: str, expected: list[Entry]) -> None:
+    """What was on record is, and its chain is whole."""
+    file = Path(url.removeprefix("sqlite:///"))
+    place = audit.Place("training", file.parent, "" if url.startswith("sqlite") else url)
+    assert audit.verify(place.read()).entries == len(expected)
+    assert [entry["resource"] for entry in place.read()] == [one.resource for one in expected]
 
 
 def test_names_become_each_tenants_own(before: Callable[[str], str]) -> None:
@@ -411,8 +438,11 @@ def test_every_release_has_a_snapshot() -> None:
 
 def dumped(folder: Path) -> str:
     """A database of this release as SQL."""
-    with opened(sqlite_url(folder)) as store:
+    url = sqlite_url(folder)
+    with opened(url) as store:
         fill(store)
+    with closing(Database(url)) as database, database.write() as connection:
+        Chain("training").append(Cursor(connection), AUDITED)
     with closing(sqlite3.connect(folder / "training.db")) as connection:
         return "\n".join(connection.iterdump()) + "\n"
 

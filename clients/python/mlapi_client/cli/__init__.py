@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "ai": ("ai", "Status of the AI providers; better models, measured."),
     "health": ("health", "What works and what does not."),
     "backup": ("backup", "Back up, verify and restore the data of an installation, on its machine."),
+    "audit": ("audit", "Who changed what: list, verify and archive the audit log, where its database is."),
     "keys": ("keys", "Create, list and revoke API keys, in the file that the services read."),
 }
 

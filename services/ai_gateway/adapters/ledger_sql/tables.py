@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Float, Index, LargeBinary, MetaData, String, Table, Text
 
+from services.chassis.audit import chain
+
 VERSION = "ledger_version"
 metadata = MetaData()
 # How often, how many tokens, and how much, for a group of calls. Their order is that of the rows in `batch`.
@@ -135,3 +137,6 @@ batch_lines = _table(
     Column("body", LargeBinary, nullable=False),
     *(_number(name) for name in ("most_nano_usd", "nano_usd")),
 )
+
+# Who changed what; see `chassis/audit`.
+chain.table("ai_gateway", metadata)

@@ -21,6 +21,8 @@ from sqlalchemy import (
     text,
 )
 
+from services.chassis.audit import chain
+
 metadata = MetaData()
 # SQLite numbers rows by INTEGER only, which has 64 bits there.
 _LONG = BigInteger().with_variant(Integer, "sqlite")
@@ -159,3 +161,6 @@ requests = Table(
     # seconds since 1970, UTC
     Column("create_time", Float, nullable=False, index=True, server_default="0"),
 )
+
+# Who changed what; see `chassis/audit`.
+chain.table("training", metadata)
