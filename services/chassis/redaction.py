@@ -17,10 +17,12 @@ _OVERLAP = 100
 _EMAIL = re.compile(r"[\w.%+-]{1,64}@(?:[\w-]{1,63}\.)+[\w-]{2,63}")
 _RUN = re.compile(r"(?<![0-9A-Za-z])[0-9](?:[ -]?[0-9]){12,}(?![0-9A-Za-z])")
 _GROUP = re.compile("[0-9]+")
-# How the keys of OpenAI and Anthropic, Google, xAI, Perplexity and AWS begin, and bearer tokens of any kind.
-_SIGNS = ("sk-", "AIza", "xai-", "pplx-", "AKIA", "ASIA", "earer ")
+# How our own keys and those of OpenAI and Anthropic, Google, xAI, Perplexity and AWS begin, and bearer tokens
+# of any kind.
+_SIGNS = ("mlk_", "sk-", "AIza", "xai-", "pplx-", "AKIA", "ASIA", "earer ")
 _KEY = re.compile(
-    r"(?<![A-Za-z0-9])(?:sk-[\w-]{8,}|AIza[\w-]{16,}|xai-[A-Za-z0-9]{16,}|pplx-[A-Za-z0-9]{16,}"
+    r"(?<![A-Za-z0-9])(?:mlk_[0-9a-z]{12}_[\w-]{8,}|sk-[\w-]{8,}"
+    r"|AIza[\w-]{16,}|xai-[A-Za-z0-9]{16,}|pplx-[A-Za-z0-9]{16,}"
     r"|A(?:KIA|SIA)[A-Z0-9]{16,}|(?<=earer )[\w.~+/=-]{8,})"
 )
 _REST_OF_KEY = re.compile(r"[\w.~+/=-]*")

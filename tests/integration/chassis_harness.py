@@ -28,6 +28,7 @@ from mlapi.training.v1 import (
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.chassis.audit.auditor import Auditor
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable, Violation
 from services.chassis.logs import JsonFormatter
 from services.chassis.server import Registration, Served, serve
@@ -186,7 +187,7 @@ kinds = pytest.mark.parametrize("kind", CALLS)
 
 
 @asynccontextmanager
-async def running(log: Lines, **settings: Any) -> AsyncIterator[Running]:
+async def running(log: Lines, audit: Auditor | None = None, **settings: Any) -> AsyncIterator[Running]:
     """The chassis' own `serve` on free ports, until the block ends."""
     handlers, draining = Handlers(), asyncio.Event()
     served = Served(
@@ -199,6 +200,7 @@ async def running(log: Lines, **settings: Any) -> AsyncIterator[Running]:
         ],
         registry=CollectorRegistry(),
         draining=draining,
+        audit=audit,
     )
     serving = asyncio.create_task(serve(ServiceSettings(drain_timeout=5, **settings), served))
     earlier = len(log.lines)

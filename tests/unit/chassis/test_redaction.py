@@ -19,6 +19,7 @@ KEYS = [
     "sk-ant-api03-x7Yz_0123456789",
     "AIza" + "SyD-9tSrke72PouQMnMX-a7eZSW0jkFMBWY",
     "xai-" + "q7W3e5R9t1Y8u2I6" * 2,
+    "mlk_0a1b2c3d4e5f_" + "sEcReT-_" * 4,
     "pplx-" + "0a1b2c3d4e5f6a7b" * 2,
     "AKIA" + "IOSFODNN7EXAMPLE",
 ]
