@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from gateway.settings import EdgeSettings
 from protos.build import ROOT as PROTOS
 from protos.build import descriptor_set
 from services.chassis import scopes
+from services.chassis.audit import subject
 
 E2E = PROTOS.parent / "tests" / "e2e"
 # WatchJob over HTTP is WatchJobEvents; chats over HTTP have the vendors' formats, in WireService.
@@ -27,6 +29,8 @@ GRPC_ONLY = {
     "mlapi.training.v1.JobService.WatchJob",
     *(f"mlapi.ai_gateway.v1.ChatService.{name}" for name in ("Chat", "StreamChat", "Embed")),
 }
+# The ledger has each of their calls.
+RECORDED = {f"mlapi.ai_gateway.v1.{name}Service" for name in ("Chat", "Wire")}
 # Takes as long as its file is large, though it answers once.
 UNHURRIED = {"mlapi.training.v1.UploadService.CompleteUpload"}
 
@@ -155,6 +159,17 @@ def test_it_says_what_a_key_has_to_be_for(rpc: Rpc) -> None:
         reads = gets or rpc.name in {"Predict", "CompareModels"}
         wanted = scopes.Scope.TRAINING_READ if reads else scopes.Scope.TRAINING_WRITE
         assert scopes.wanted(f"/{rpc.service}/{rpc.name}") is wanted
+
+
+def test_the_audit_log_knows_what_a_change_is_about() -> None:
+    for file in described().file:
+        if file.package.startswith("mlapi."):
+            import_module(file.name.removesuffix(".proto").replace("/", ".") + "_pb2")
+    methods = [f"/{rpc.service}/{rpc.name}" for rpc in rpcs() if rpc.service not in RECORDED]
+    found = {method: subject.names(method) for method in methods if scopes.changes(method)}
+    assert len(found) > 20
+    # What the path names, or the id that the answer begins with.
+    assert not [method for method, (bound, made) in found.items() if not bound and not made.endswith("_id")]
 
 
 def test_no_scope_is_for_a_service_that_is_not_there() -> None:

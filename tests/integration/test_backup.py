@@ -10,13 +10,14 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner
-from mlapi_client import backup, key_file
+from mlapi_client import audit, backup, key_file
 from mlapi_client.cli import main
 
 from gateway.stack import Stack
 from services.ai_gateway.fakes.app import KEY, Fake
 from services.ai_gateway.fakes.serving import serving_in_thread
 from tests.contract.postgres import Postgres
+from tests.contract.test_snapshots import SNAPSHOTS
 from tests.contract.waiting import until
 from tests.e2e.journeys import flowers, train, upload, watch
 
@@ -50,6 +51,13 @@ def run(*arguments: object) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+def head(folder: Path, service: str) -> str:
+    """The last hash of the audit log in a folder, when the whole of it is there."""
+    verdict = audit.verify(audit.Place(service, folder).read())
+    assert verdict.entries
+    return verdict.head
+
+
 def test_a_restored_installation_has_the_same_models_and_the_same_totals(
     tmp_path: Path, vendor: dict[str, str]
 ) -> None:
@@ -61,6 +69,7 @@ def test_a_restored_installation_has_the_same_models_and_the_same_totals(
         rest.post(
             "/v1/registered-models/roses:register", json={"model_id": model_id, "aliases": ["champion"]}
         )
+        rest.put("/v1/ai/budgets/default", json={"limits": [{"period": "DAY", "usd": 1}]})
         said = [{"role": "user", "content": "say 2"}]
         for _ in range(3):
             rest.post("/v1/ai/chat/completions", json={"model": "openai/gpt-5-mini", "messages": said})
@@ -72,6 +81,8 @@ def test_a_restored_installation_has_the_same_models_and_the_same_totals(
         ended = watch(rest, job_id)[-1][1]
         wanted = rest.get(f"/v1/models/{ended['model_id']}").json()["weights_sha256"]
     assert run("verify", kept)["files"] == made["files"] > 4
+    for service in audit.SERVICES:
+        assert audit.verify(audit.Place(service, old).read(), heads=[head(kept, service)])
     assert run("restore", kept, "--data-dir", new)["bytes"] == made["bytes"]
     with Stack(new, vendor) as stack, httpx.Client(base_url=stack.url, timeout=60) as rest:
         assert seen(rest, model_id) == before
@@ -114,6 +125,21 @@ def test_what_is_damaged_or_half_there_is_found(tmp_path: Path) -> None:
         with pytest.raises(backup.BackupError):
             backup.restore(kept, tmp_path / "new")
         assert not (tmp_path / "new").exists()
+
+
+def test_a_backup_of_a_log_that_was_rewritten_is_refused(tmp_path: Path) -> None:
+    import sqlite3  # noqa: PLC0415
+
+    (tmp_path / "data").mkdir()
+    with sqlite3.connect(tmp_path / "data" / "training.db") as connection:
+        connection.executescript((SNAPSHOTS / "0006.sql").read_text())
+        backup.create(tmp_path / "data", tmp_path / "whole")
+        backup.verify(tmp_path / "whole")
+        connection.execute("UPDATE training_audit SET tenant = 'other' WHERE seq = 2")
+        connection.commit()
+    backup.create(tmp_path / "data", tmp_path / "kept")
+    with pytest.raises(backup.BackupError, match=r"training\.db: entry 2 is not what was written"):
+        backup.verify(tmp_path / "kept")
 
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:

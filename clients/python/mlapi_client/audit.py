@@ -75,6 +75,11 @@ class Place:
         """SQLite's."""
         return self.data_dir / f"{self.service}.db"
 
+    def there(self) -> bool:
+        """Whether SQLite's file has a log; those of early releases have none."""
+        statement = f"SELECT 1 FROM sqlite_master WHERE name = '{self.table}'"
+        return next(_sqlite(self.file, statement), None) is not None
+
     def read(self) -> Iterator[Entry]:
         """Every entry as it was at one moment, in the order of their numbers; raises AuditError."""
         statement = f"SELECT {_LIST} FROM {self.table} ORDER BY seq"

@@ -21,6 +21,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from mlapi_client import audit
+
 MANIFEST = "manifest.json"
 FORMAT = 1
 # What names things before what is named: the gateway's enhancements name sweeps and models of training's.
@@ -82,7 +84,8 @@ def create(
 
 
 def verify(folder: Path) -> Report:
-    """Reads every byte, and asks SQLite whether its databases are whole; raises BackupError."""
+    """Reads every byte, and asks SQLite whether its databases are whole, and their audit logs; raises
+    BackupError."""
     manifest = _manifest(folder)
     for name, entry in manifest["files"].items():
         path = folder / name
@@ -92,6 +95,7 @@ def verify(folder: Path) -> Report:
             raise BackupError(f"{name} is not what was written")
         if path.suffix == ".db":
             _check_sqlite(path)
+            _check_audit(path)
     return _reported(manifest)
 
 
@@ -150,6 +154,15 @@ def _check_sqlite(path: Path) -> None:
         raise BackupError(f"{path.name} is no whole database: {error}") from None
     if answer != "ok":
         raise BackupError(f"{path.name} is no whole database: {answer}")
+
+
+def _check_audit(path: Path) -> None:
+    place = audit.Place(path.stem, path.parent)
+    try:
+        if place.there():
+            audit.verify(place.read())
+    except audit.AuditError as error:
+        raise BackupError(f"the audit log in {path.name}: {error}") from None
 
 
 def _run(program: str, url: str, *arguments: str) -> None:

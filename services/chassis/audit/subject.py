@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pool
 
 def subject(method: str, request: Any, answer: Any) -> str:
     """`job-1`, `roses/3`; empty when it is not known. Either message may be None."""
-    bound, made = _names(method)
+    bound, made = names(method)
     if bound:
         return "/".join(str(getattr(request, name)) for name in bound) if request is not None else ""
     found = getattr(answer, made, "") or getattr(request, made, "")
@@ -20,7 +20,7 @@ def subject(method: str, request: Any, answer: Any) -> str:
 
 
 @lru_cache(1024)
-def _names(method: str) -> tuple[tuple[str, ...], str]:
+def names(method: str) -> tuple[tuple[str, ...], str]:
     """Of `/package.Service/Method`: the request's fields that are in its path; the answer's first field,
     which is its id in all that is made."""
     found = descriptor_pool.Default().FindMethodByName(method.removeprefix("/").replace("/", "."))
