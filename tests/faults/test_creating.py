@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+from mlapi_client import audit
 
 from services.chassis.database import Database
 from services.training.adapters.store_sql import SqlStore
@@ -44,6 +45,10 @@ def test_a_job_is_created_once_however_often_it_is_asked_for(
         database.close()
         assert made < stored
         assert len(stored) == count + 1
+        # Whoever is killed: what was answered is on record, in one chain.
+        record = audit.Place("training", tmp_path, "" if url.startswith("sqlite") else url)
+        assert audit.verify(record.read()).entries > count
+        assert made < {entry["resource"] for entry in record.read() if entry["code"] == "OK"}
         starts = sum(service.starts for service in pair)
         say.append(
             f"creating: {url.partition(':')[0]}: {count * SENDS} requests, {lost} of them given up by the "

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from deploy.grafana import build
 from services.ai_gateway.adapters.telemetry.metrics import AiMetrics, Circuits
+from services.chassis.audit.auditor import Auditor
 from services.chassis.machine_metrics import MachineMetrics
 from services.chassis.telemetry import RequestMetrics
 from services.training.adapters.metrics import TrainingMetrics
@@ -55,6 +56,7 @@ def exported(tmp_path: Path) -> set[str]:
     Circuits(dict, registry)
     TrainingMetrics(unread, registry)
     MachineMetrics(tmp_path, registry)
+    Auditor("training", unread, registry)
     return {f"{one.name}{end}" for one in registry.collect() for end in ENDINGS.get(one.type, [])}
 
 
