@@ -150,7 +150,7 @@ def build(settings: AiGatewaySettings) -> Served:
         registry=registry,
         draining=asyncio.Event(),
         background=_running(stores, meter, session, trainer, (*routine, turns.run, its_turns.run)),
-        audit=Auditor("ai_gateway", stores.commits, registry),
+        audit=Auditor("ai_gateway", stores.database, registry),
     )
 
 

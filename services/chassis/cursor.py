@@ -44,6 +44,14 @@ class Cursor:
         if self._sqlite is None:
             self._connection.exec_driver_sql(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
 
+    def alone(self, name: str) -> None:
+        """Waits until no other transaction is alone under `name`, and is so until it ends.
+
+        Unlike `lock` it is in no vacuum's way, nor waits for one.
+        """
+        if self._sqlite is None:
+            self.rows("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (name,))
+
 
 def marks(count: int) -> str:
     """`(?,?,?)`."""

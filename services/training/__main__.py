@@ -21,7 +21,6 @@ from prometheus_client import CollectorRegistry
 from services.chassis import callers, clock
 from services.chassis.audit.auditor import Auditor
 from services.chassis.database import Database
-from services.chassis.group_commit import GroupCommit
 from services.chassis.schema import migrate
 from services.chassis.server import Registration, Served, run
 from services.chassis.settings import load
@@ -79,7 +78,6 @@ def build(settings: TrainingSettings) -> Served:
     url = settings.database("training")
     database = Database(url)
     migrate(url, Path(migrations.__path__[0]))
-    commits = GroupCommit(database)
     store = SqlStore(database, callers.only, callers.tenant)
     artifacts = open_artifacts(settings)
     artifacts.clear_spools(STALE_SPOOL_SECONDS)
@@ -113,8 +111,8 @@ def build(settings: TrainingSettings) -> Served:
         ],
         registry=registry,
         draining=draining,
-        background=_running(reconciler, driver, commits, database),
-        audit=Auditor("training", commits, registry),
+        background=_running(reconciler, driver, database),
+        audit=Auditor("training", database, registry),
     )
 
 
@@ -218,9 +216,7 @@ def _data(store: SqlStore, artifacts: Artifacts) -> list[Registration]:
 
 
 @asynccontextmanager
-async def _running(
-    reconciler: Reconciler, driver: SweepDriver, commits: GroupCommit, database: Database
-) -> AsyncIterator[None]:
+async def _running(reconciler: Reconciler, driver: SweepDriver, database: Database) -> AsyncIterator[None]:
     reconciler.start()
     driver.start()
     try:
@@ -228,7 +224,6 @@ async def _running(
     finally:
         await asyncio.to_thread(driver.stop)
         await asyncio.to_thread(reconciler.stop)
-        await asyncio.to_thread(commits.close)
         database.close()
 
 

@@ -18,7 +18,6 @@ from prometheus_client import CollectorRegistry
 from services.chassis.audit.auditor import Auditor
 from services.chassis.database import Database
 from services.chassis.errors import AppError
-from services.chassis.group_commit import GroupCommit
 
 CANCEL = "/mlapi.training.v1.JobService/CancelJob"
 
@@ -48,8 +47,8 @@ async def caller(auditor: Auditor, name: str, ended: asyncio.Event) -> None:
 async def main(url: str, name: str, callers: int) -> None:
     """All callers at once."""
     ended = asyncio.Event()
-    with closing(Database(url)) as database, closing(GroupCommit(database)) as commits:
-        auditor = Auditor("training", commits, CollectorRegistry())
+    with closing(Database(url)) as database:
+        auditor = Auditor("training", database, CollectorRegistry())
         asyncio.get_running_loop().add_reader(sys.stdin, ended.set)
         async with auditor.running():
             await asyncio.gather(*(caller(auditor, f"{name}{one}", ended) for one in range(callers)))

@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,9 +27,9 @@ from services.chassis.audit.refusals import MOST
 from services.chassis.cursor import Cursor
 from services.chassis.database import Database
 from services.chassis.errors import AppError, PermissionDenied, Unauthenticated
-from services.chassis.group_commit import GroupCommit
 from tests.contract.audit_process import Called
 from tests.contract.waiting import until
+from tests.unit.training.samples import sqlite_url
 
 DAYS = [f"2026-01-0{day}T00:00:00.000000+00:00" for day in range(1, 6)]
 ENTRY = Entry(DAYS[0], "größe", "0123456789ab", "/a.B/Change", "job-1", "request-1", "f" * 32, "OK")
@@ -190,48 +190,24 @@ def test_what_is_archived_leaves_the_database_and_says_so(
         verify(place.read())
 
 
-class Audited:
-    """An auditor, and what it needs."""
-
-    def __init__(self, url: str, patience: float = 30.0, **how: float) -> None:
-        self.registry = CollectorRegistry()
-        self.database = Database(url, patience)
-        self.commits = GroupCommit(self.database)
-        self.auditor = Auditor("training", self.commits, self.registry, **how)
-
-    def missed(self) -> float:
-        return self.registry.get_sample_value("ml_api_audit_missed_total") or 0.0
-
-    def close(self) -> None:
-        self.commits.close()
-        self.database.close()
-
-
-@pytest.fixture
-def audited(url: str) -> Iterator[Callable[..., Audited]]:
-    made = list[Audited]()
-
-    def make(*arguments: Any, **how: Any) -> Audited:
-        made.append(Audited(url, *arguments, **how))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+async def note(auditor: Auditor, call: Called, code: str = "OK", answer: Any = None) -> None:
+    """Returns when that is written, or left for later."""
+    if storing := auditor.note(call, code, answer):
+        await storing
 
 
 def test_refusals_do_not_fill_the_disk_and_strangers_hide_nobody(
-    place: Place, audited: Callable[..., Audited], caplog: pytest.LogCaptureFixture
+    database: Database, place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = audited()
+    auditor = Auditor("training", database, CollectorRegistry())
     stranger: AppError = Unauthenticated("UNAUTHENTICATED", "who?")
     known = PermissionDenied("PERMISSION_DENIED", "no", key_id="abcdefghijkl", tenant="lab")
 
     async def run() -> None:
-        async with one.auditor.running():
+        async with auditor.running():
             for number in range(1000):
-                one.auditor.note(Called(f"r{number}", refusal=stranger), "UNAUTHENTICATED", None)
-            one.auditor.note(Called("k", refusal=known), "PERMISSION_DENIED", None)
+                await note(auditor, Called(f"r{number}", refusal=stranger), "UNAUTHENTICATED")
+            await note(auditor, Called("k", refusal=known), "PERMISSION_DENIED")
 
     with caplog.at_level(logging.INFO, "audit"):
         asyncio.run(run())
@@ -243,23 +219,19 @@ def test_refusals_do_not_fill_the_disk_and_strangers_hide_nobody(
     assert caplog.records[-1].fields["hash"] == verify(found).head  # type: ignore[attr-defined]
 
 
-def test_what_a_caller_chose_is_short_printable_and_no_secret(
-    place: Place, audited: Callable[..., Audited]
-) -> None:
+def test_what_a_caller_chose_is_short_printable_and_no_secret(database: Database, place: Place) -> None:
     names = {
         "\0\n\uffff" + "x" * 500: "???" + "x" * 197,
         "sk-" + "a" * 40: "[key]",
         f"mlk_0123456789ab_{'S' * 32}": "[key]",
     }
-    one = audited()
+    auditor = Auditor("training", database, CollectorRegistry())
 
     async def run() -> None:
-        for name in names:
-            answer = job_pb2.Job(job_id=name)
-            create = Called(name, method="/mlapi.training.v1.JobService/CreateJob", request=None)
-            storing = one.auditor.note(create, "OK", answer)
-            assert storing
-            await storing
+        async with auditor.running():
+            for name in names:
+                create = Called(name, method="/mlapi.training.v1.JobService/CreateJob", request=None)
+                await note(auditor, create, answer=job_pb2.Job(job_id=name))
 
     asyncio.run(run())
     found = list(place.read())
@@ -270,22 +242,24 @@ def test_what_a_caller_chose_is_short_printable_and_no_secret(
 def test_a_call_is_answered_when_its_entry_cannot_be_stored_and_that_is_made_up_for(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from tests.unit.training.samples import sqlite_url  # noqa: PLC0415
-
-    url = sqlite_url(tmp_path)
+    url, registry = sqlite_url(tmp_path), CollectorRegistry()
     place = place_of(url)
-    with closing(Audited(url, 0.1)) as one:
 
-        async def note() -> None:
-            storing = one.auditor.note(Called("late"), "OK", None)
-            assert storing
-            await storing
+    def written() -> list[str]:
+        return [entry["request_id"] for entry in place.read()]
 
+    async def run() -> None:
+        auditor = Auditor("training", database, registry)
         with closing(sqlite3.connect(place.file, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            asyncio.run(note())
-            assert one.missed() == 1
-            [record] = [record for record in caplog.records if record.name == "audit"]
-            assert record.fields["entry"]["request_id"] == "late"  # type: ignore[attr-defined]
-            assert list(place.read()) == []
-        until(lambda: [entry["request_id"] for entry in place.read()] == ["late"])
+            async with auditor.running():
+                other.execute("BEGIN IMMEDIATE")
+                await note(auditor, Called("late"))
+                assert written() == []
+                other.execute("COMMIT")
+                await asyncio.to_thread(until, lambda: written() == ["late"])
+
+    with closing(Database(url, busy_timeout=0.1)) as database:
+        asyncio.run(run())
+    assert registry.get_sample_value("ml_api_audit_missed_total") == 1
+    fields = [record.fields for record in caplog.records if hasattr(record, "fields")]
+    assert [one["entry"]["request_id"] for one in fields if "entry" in one] == ["late"]

@@ -17,7 +17,6 @@ from prometheus_client import CollectorRegistry
 
 from services.chassis.audit.auditor import Auditor
 from services.chassis.database import Database
-from services.chassis.group_commit import GroupCommit
 from tests.integration.chassis_harness import ENDPOINTS, PARENT, TRACE, Lines, Running, running, until
 from tests.unit.training.samples import sqlite_url
 
@@ -48,8 +47,8 @@ def log() -> Iterator[Lines]:
 
 @pytest.fixture
 async def server(place: Place, log: Lines) -> AsyncIterator[Running]:
-    with closing(Database(f"sqlite:///{place.file}")) as database, closing(GroupCommit(database)) as commits:
-        async with running(log, Auditor("training", commits, CollectorRegistry())) as made:
+    with closing(Database(f"sqlite:///{place.file}")) as database:
+        async with running(log, Auditor("training", database, CollectorRegistry())) as made:
             yield made
 
 
@@ -96,8 +95,8 @@ async def test_a_change_is_answered_when_it_is_on_record_and_reads_do_not_wait(
 
 
 async def test_the_end_of_the_log_is_named_when_the_server_ends(place: Place, log: Lines) -> None:
-    with closing(Database(f"sqlite:///{place.file}")) as database, closing(GroupCommit(database)) as commits:
-        async with running(log, Auditor("training", commits, CollectorRegistry())) as server:
+    with closing(Database(f"sqlite:///{place.file}")) as database:
+        async with running(log, Auditor("training", database, CollectorRegistry())) as server:
             await server.call("coroutine", "fine")
     [line] = [line for line in log.lines if line["message"] == "audit head"]
     assert (line["chain"], line["seq"], line["hash"]) == ("training", 1, verify(place.read()).head)

@@ -97,7 +97,7 @@ class Place:
                 connection.execute("COMMIT")
             return
         with _psycopg().connect(_url(self.database_url)) as connection:
-            connection.execute(f"LOCK TABLE {self.table} IN EXCLUSIVE MODE")
+            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (self.table,))
             yield connection
 
     def remove(self, last: Entry) -> None:

@@ -22,6 +22,7 @@ from services.chassis.audit.chain import Chain, Head
 from services.chassis.audit.entry import NOTHING, Entry, clean
 from services.chassis.audit.refusals import REFUSED, STRANGERS, Refusals
 from services.chassis.audit.subject import subject
+from services.chassis.database import Database
 from services.chassis.errors import AppError
 from services.chassis.group_commit import GroupCommit
 from services.chassis.logs import TRACE_ID
@@ -44,21 +45,21 @@ class Call(Protocol):
 
 
 class Auditor:
-    """Writes calls to one service's chain. One event loop."""
+    """Writes calls to one service's chain, while it is `running`. One event loop."""
 
     def __init__(
         self,
         service: str,
-        commits: GroupCommit,
+        database: Database,
         registry: CollectorRegistry,
         now: Callable[[], datetime] = clock.now,
         *,
         period: float = MINUTE,
         pinned_every: float = HOUR,
     ) -> None:
-        """commits: of the service's database. period: see `Refusals`. pinned_every: seconds between two
-        lines of the log that name the chain's end."""
-        self._chain, self._commits, self._now = Chain(service), commits, now
+        """period: see `Refusals`. pinned_every: seconds between two lines of the log that name the chain's
+        end."""
+        self._chain, self._database, self._now = Chain(service), database, now
         self._period, self._pinned_every = period, pinned_every
         self._refusals = Refusals()
         self._storing: set[asyncio.Task[None]] = set()
@@ -87,6 +88,8 @@ class Auditor:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """While calls are taken. At the end everything is stored, if it can be."""
+        # Transactions of its own: who waits for the chain's turn in one should hold nothing that others need.
+        self._commits = GroupCommit(self._database)
         routine = asyncio.create_task(self._routine())
         try:
             yield
@@ -98,6 +101,7 @@ class Auditor:
             if self._storing:
                 await asyncio.wait(self._storing)
             await self._pin()
+            await asyncio.to_thread(self._commits.close)
 
     def _entry(self, call: Call, code: str, answer: Any) -> Entry:
         tenant, key = _whose(call)

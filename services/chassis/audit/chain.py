@@ -39,7 +39,7 @@ class Chain:
 
     def append(self, cursor: Cursor, entries: Sequence[Entry]) -> list[Head]:
         """Writes entries behind those that are there; answers where each stands, and its hash."""
-        cursor.lock(self._table)
+        cursor.alone(self._table)
         seq, previous = self._found(cursor)
         heads, rows = list[Head](), []
         for entry in entries:
