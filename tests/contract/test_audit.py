@@ -149,7 +149,7 @@ def test_only_a_head_that_was_noted_shows_that_all_was_made_anew_or_the_end_cut_
     archive.write_text("".join(audit.line("training", entry) + "\n" for entry in place.read()))
 
     def with_archive() -> audit.Verdict:
-        return verify(audit.joined(audit.archived([archive], "training"), place.read()))
+        return verify(audit.joined(audit.archived(archive, "training"), place.read()))
 
     assert verify(place.read(), heads=[head, middle]).last == with_archive().last == 5
     assert verify(place.read(), since=middle).entries == 3
@@ -173,16 +173,19 @@ def test_what_is_archived_leaves_the_database_and_says_so(
     database: Database, place: Place, tmp_path: Path
 ) -> None:
     five(database)
-    archives = [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
-    assert audit.prune(place, datetime(2026, 1, 3, tzinfo=UTC), archives[0]).last == 2
+    whole_log = tmp_path / "0.jsonl"
+    whole_log.write_text("".join(audit.line("training", entry) + "\n" for entry in place.read()))
+    archives = [tmp_path / "2.jsonl", tmp_path / "1.jsonl"]
+    assert audit.prune(place, datetime(2026, 1, 3, tzinfo=UTC), archives[1]).last == 2
     left = list(place.read())
     assert [(entry["seq"], entry["method"]) for entry in left[2:]] == [(5, "/a.B/Change"), (6, "prune")]
     assert verify(left).entries == 4
     with pytest.raises(FileExistsError):
-        audit.prune(place, datetime(2026, 1, 4, tzinfo=UTC), archives[0])
-    assert audit.prune(place, datetime(2027, 1, 1, tzinfo=UTC), archives[1]).last in {5, 6}
+        audit.prune(place, datetime(2026, 1, 4, tzinfo=UTC), archives[1])
+    assert audit.prune(place, datetime(9000, 1, 1, tzinfo=UTC), archives[0]).last == 6
     write(database, replace(ENTRY, time=DAYS[4]))
-    whole = verify(audit.joined(audit.archived(archives, "training"), place.read()))
+    found = [audit.archived(path, "training") for path in (*archives, whole_log)]  # some of it twice
+    whole = verify(audit.joined(*found, place.read()))
     assert (whole.first, whole.entries) == (1, whole.last)
     verify(place.read())
     execute(database, "DELETE FROM training_audit WHERE method = 'prune'")

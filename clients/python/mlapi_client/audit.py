@@ -168,23 +168,22 @@ def _check(entry: Entry, last: Entry | None) -> None:
         raise AuditError(f"entry {seq} does not follow entry {last['seq']}: one of them was replaced")
 
 
-def archived(paths: Sequence[Path], service: str) -> Iterator[Entry]:
-    """What `export` wrote of a service; raises AuditError."""
-    for path in paths:
-        with path.open() as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    entry = json.loads(line)
-                    chain = entry.pop("chain")
-                except (ValueError, KeyError, AttributeError):
-                    raise AuditError(f"line {number} of {path} is no entry") from None
-                if chain == service:
-                    yield entry
+def archived(path: Path, service: str) -> Iterator[Entry]:
+    """What `export` or `prune` wrote of a service; raises AuditError."""
+    with path.open() as lines:
+        for number, text in enumerate(lines, 1):
+            try:
+                entry = json.loads(text)
+                chain, _ = entry.pop("chain"), int(entry["seq"])
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise AuditError(f"line {number} of {path} is no entry") from None
+            if chain == service:
+                yield entry
 
 
-def joined(archive: Iterable[Entry], present: Iterable[Entry]) -> Iterator[Entry]:
-    """An archive and what is there now as one log."""
-    return heapq.merge(archive, present, key=lambda entry: entry["seq"])
+def joined(*logs: Iterable[Entry]) -> Iterator[Entry]:
+    """Archives and what is there now as one log; what is in several of them counts once."""
+    return heapq.merge(*logs, key=lambda entry: entry["seq"])
 
 
 def line(service: str, entry: Entry) -> str:
@@ -208,7 +207,7 @@ def prune(place: Place, before: datetime, archive: Path) -> Verdict:
             file.write(line(place.service, entry) + "\n")
         file.flush()
         os.fsync(file.fileno())
-    verdict = verify(archived([archive], place.service), begins=False)
+    verdict = verify(archived(archive, place.service), begins=False)
     if last is not None:
         place.remove(last)
     return verdict

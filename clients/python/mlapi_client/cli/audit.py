@@ -101,7 +101,8 @@ def verify(
     verdicts = dict[str, Verdict]()
     for place in _places(service, data_dir, database_url):
         with _told(place.service):
-            entries = audit.joined(audit.archived(archives, place.service), place.read())
+            before = [audit.archived(path, place.service) for path in archives]
+            entries = audit.joined(*before, place.read())
             verdicts[place.service] = audit.verify(entries, heads=heads, since=since)
     if session.as_json:
         session.answer({name: asdict(verdict) for name, verdict in verdicts.items()})
