@@ -24,14 +24,16 @@ import uvloop
 
 from services.ai_gateway.adapters import migrations
 from services.ai_gateway.adapters.ledger_sql import SqlLedger
-from services.ai_gateway.adapters.limiter_sql import SqlLimiter
+from services.ai_gateway.adapters.ledger_sql.batch import carry_out
+from services.ai_gateway.adapters.ledger_sql.tables import RATES as TABLE
 from services.ai_gateway.application.ports.ledger import Claim, Entry, Outcome, UsageFilter
 from services.ai_gateway.domain.budget import Budget, Limit, Period
-from services.ai_gateway.domain.rates import Kind, rates
 from services.ai_gateway.domain.usage import Usage
 from services.chassis import clock
 from services.chassis.database import Database
 from services.chassis.group_commit import LARGEST, GroupCommit
+from services.chassis.rates.limiter_sql import SqlLimiter
+from services.chassis.rates.rate import Kind, rates
 from services.chassis.schema import migrate
 
 RESULTS = Path(__file__).parent / "results" / "ledger.json"
@@ -77,7 +79,7 @@ async def run(largest: int, limits: bool, callers: int, calls: int) -> dict[str,
         database = Database(url, lazy=True)
         commits = GroupCommit(database, largest)
         ledger = SqlLedger(database, commits)
-        limiter = SqlLimiter(commits, RATES, time.time) if limits else None
+        limiter = SqlLimiter(commits, TABLE, RATES, time.time, carry_out) if limits else None
         for key in ("", "k"):
             ledger.put_budget(Budget("t", key, LIMITS))
         await caller(ledger, limiter, "warm", 100)

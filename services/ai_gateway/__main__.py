@@ -26,7 +26,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from services.ai_gateway import enhancing, vendors
-from services.ai_gateway.adapters import limiter_redis, migrations, routes_file
+from services.ai_gateway.adapters import migrations, routes_file
 from services.ai_gateway.adapters.answers_memory import MemoryAnswers
 from services.ai_gateway.adapters.answers_redis import RedisAnswers
 from services.ai_gateway.adapters.answers_sql import SqlAnswers
@@ -34,10 +34,9 @@ from services.ai_gateway.adapters.batches_sql import SqlBatches
 from services.ai_gateway.adapters.desk_sql import SqlDesk
 from services.ai_gateway.adapters.enhancements_sql import SqlEnhancements
 from services.ai_gateway.adapters.key_ring import KeyRing
+from services.ai_gateway.adapters.ledger_sql.batch import carry_out
 from services.ai_gateway.adapters.ledger_sql.ledger import SqlLedger
-from services.ai_gateway.adapters.limiter_redis import RedisLimiter
-from services.ai_gateway.adapters.limiter_sql import SqlLimiter
-from services.ai_gateway.adapters.no_limits import NoLimits
+from services.ai_gateway.adapters.ledger_sql.tables import RATES
 from services.ai_gateway.adapters.provider_http import VENDORS as CHECKED
 from services.ai_gateway.adapters.provider_http import HttpProvider
 from services.ai_gateway.adapters.provider_local import LocalAdvisor
@@ -87,6 +86,9 @@ from services.chassis import clock
 from services.chassis.audit.auditor import Auditor
 from services.chassis.database import Database
 from services.chassis.group_commit import GroupCommit
+from services.chassis.rates.limiter_redis import RedisLimiter, connected
+from services.chassis.rates.limiter_sql import SqlLimiter
+from services.chassis.rates.no_limits import NoLimits
 from services.chassis.schema import migrate
 from services.chassis.server import Registration, Served, run
 from services.chassis.settings import load
@@ -160,7 +162,7 @@ def _stores(settings: AiGatewaySettings) -> Stores:
     database = Database(url, lazy=True)
     migrate(url, Path(migrations.__path__[0]))
     commits = GroupCommit(database)
-    redis = limiter_redis.connected(settings.redis_url) if settings.redis_url else None
+    redis = connected(settings.redis_url) if settings.redis_url else None
     ledger, limiter = SqlLedger(database, commits), _limiter(settings, commits, redis)
     return Stores(
         database,
@@ -255,7 +257,7 @@ def _limiter(settings: AiGatewaySettings, commits: GroupCommit, redis: Redis | N
     if not settings.rate_limit_enabled:
         return NoLimits()
     rates = settings.rates()
-    return RedisLimiter(redis, rates) if redis else SqlLimiter(commits, rates, time.time)
+    return RedisLimiter(redis, rates) if redis else SqlLimiter(commits, RATES, rates, time.time, carry_out)
 
 
 def _batches(  # noqa: PLR0917 (what they stand on)

@@ -12,8 +12,8 @@ from services.ai_gateway.adapters import routes_file
 from services.ai_gateway.adapters.key_ring import printable, split
 from services.ai_gateway.adapters.secret_stores import references
 from services.ai_gateway.application.enhancements import ENHANCE
-from services.ai_gateway.domain.rates import Kind, Rate, rates
 from services.ai_gateway.domain.routing import Deadlines
+from services.chassis.rates.rate import Kind, Rate, rates
 from services.chassis.settings import Port, ServiceSettings
 
 VENDORS = ("openai", "anthropic", "perplexity", "gemini", "xai")

@@ -100,7 +100,7 @@ class GroupCommit:
             if batch:
                 self._answer(batch, [away] * len(batch) if away else self._outcomes(batch))
         if self._late:
-            log.error("%d operations could not be written; AI calls are charged in full", len(self._late))
+            log.error("%d operations could not be written", len(self._late))
 
     def _gather(self) -> tuple[list[_Waiting], bool]:
         """All that wait now, at least one unless something is late; and whether more may come."""
@@ -134,9 +134,7 @@ class GroupCommit:
         if len(self._late) < MOST_LATE:
             self._late.append(_Waiting(item.handler, item.later, None, None, None))
         else:
-            log.error(
-                "too much waits for the store; not written, and an AI call charged in full: %s", item.later
-            )
+            log.error("too much waits for the store; not written: %s", item.later)
 
     def _catch_up(self) -> AppError | None:
         """Does what is late; answers the error when the store is still away."""

@@ -10,12 +10,14 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from services.ai_gateway.adapters.limiter_redis import RedisLimiter, connected
-from services.ai_gateway.adapters.limiter_sql import SqlLimiter
-from services.ai_gateway.application.ports.limits import Limiter, RateLimited
-from services.ai_gateway.domain.rates import Kind, Rate, rates
+from services.ai_gateway.adapters.ledger_sql.batch import carry_out
+from services.ai_gateway.adapters.ledger_sql.tables import RATES as TABLE
 from services.chassis.database import Database
 from services.chassis.group_commit import GroupCommit
+from services.chassis.rates.limiter_redis import RedisLimiter, connected
+from services.chassis.rates.limiter_sql import SqlLimiter
+from services.chassis.rates.limits import Limiter, RateLimited
+from services.chassis.rates.rate import Kind, Rate, rates
 
 NOW = 1_769_904_000.0
 RATES = (
@@ -37,7 +39,7 @@ async def limiter_on(
         return
     database = Database(url, lazy=True)
     commits = GroupCommit(database)
-    yield SqlLimiter(commits, rates, clock)
+    yield SqlLimiter(commits, TABLE, rates, clock, carry_out)
     commits.close()
     database.close()
 

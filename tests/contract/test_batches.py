@@ -18,7 +18,6 @@ import pytest
 from services.ai_gateway.adapters.batches_sql import SqlBatches
 from services.ai_gateway.adapters.key_ring import KeyRing
 from services.ai_gateway.adapters.ledger_sql import SqlLedger
-from services.ai_gateway.adapters.no_limits import NoLimits
 from services.ai_gateway.adapters.vendors.batches import AnthropicBatches, OpenAiBatches
 from services.ai_gateway.adapters.vendors.exchange import Exchange
 from services.ai_gateway.adapters.vendors.http_vendor import session
@@ -38,6 +37,7 @@ from services.ai_gateway.prices import catalog
 from services.chassis import clock
 from services.chassis.database import Database
 from services.chassis.group_commit import GroupCommit
+from services.chassis.rates.no_limits import NoLimits
 from tests.contract.ledgers import sqlite_ledger_url
 from tests.contract.vendors import Vendors
 

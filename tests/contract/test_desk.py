@@ -13,14 +13,16 @@ import redis
 
 from services.ai_gateway.adapters.desk_sql import SqlDesk
 from services.ai_gateway.adapters.ledger_sql import SqlLedger
-from services.ai_gateway.adapters.limiter_redis import RedisLimiter, connected
-from services.ai_gateway.adapters.limiter_sql import SqlLimiter
+from services.ai_gateway.adapters.ledger_sql.batch import carry_out
+from services.ai_gateway.adapters.ledger_sql.tables import RATES as TABLE
 from services.ai_gateway.application.desk import TwoStores
 from services.ai_gateway.application.ports import BudgetExceeded, Desk, Limiter, RateLimited
 from services.ai_gateway.domain.budget import Budget, Limit, Period
-from services.ai_gateway.domain.rates import Kind, rates
 from services.chassis.database import Database
 from services.chassis.group_commit import GroupCommit
+from services.chassis.rates.limiter_redis import RedisLimiter, connected
+from services.chassis.rates.limiter_sql import SqlLimiter
+from services.chassis.rates.rate import Kind, rates
 from services.chassis.schema import migrate
 from tests.contract.ledgers import SCRIPTS, claim, entry, ledger_rows, sqlite_ledger_url
 from tests.contract.limiters import NOW
@@ -61,7 +63,7 @@ async def shop_on(url: str, redis_url: str) -> AsyncIterator[Shop]:
             limiter = RedisLimiter(client, RATES, lambda: NOW)
             yield Shop(TwoStores(ledger, limiter), limiter, url)
     else:
-        own = SqlLimiter(commits, RATES, lambda: NOW)
+        own = SqlLimiter(commits, TABLE, RATES, lambda: NOW, carry_out)
         yield Shop(SqlDesk(commits, own), own, url)
     commits.close()
     database.close()

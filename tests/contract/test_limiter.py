@@ -16,10 +16,10 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.ai_gateway.adapters.limiter_redis import RedisLimiter, connected
-from services.ai_gateway.application.ports.limits import Limiter, RateLimited
-from services.ai_gateway.domain.rates import SLOTS, Kind, Rate, rates
 from services.chassis.errors import Unavailable
+from services.chassis.rates.limiter_redis import RedisLimiter, connected
+from services.chassis.rates.limits import Limiter, RateLimited
+from services.chassis.rates.rate import SLOTS, Kind, Rate, rates
 from services.chassis.schema import migrate
 from tests.contract.ledgers import SCRIPTS, sqlite_ledger_url
 from tests.contract.limiters import NOW, RATES, limiter_on

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from services.ai_gateway.adapters.ledger_sql.batch import Close, Open, Undo, carry_out
 from services.ai_gateway.adapters.ledger_sql.books import Withdraw
-from services.ai_gateway.adapters.limiter_sql import SqlLimiter
 from services.ai_gateway.application.ports.ledger import Claim, Entry
 from services.ai_gateway.domain.budget import Spent
 from services.chassis.group_commit import GroupCommit
+from services.chassis.rates.limiter_sql import SqlLimiter
 
 
 class SqlDesk:

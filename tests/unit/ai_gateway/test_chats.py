@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from services.ai_gateway.adapters.ledger_sql import SqlLedger
-from services.ai_gateway.adapters.no_limits import NoLimits
 from services.ai_gateway.application.accounts import Account
 from services.ai_gateway.application.chats import Call, Chats
 from services.ai_gateway.application.meter import Meter, Size, guessed, unseen
@@ -23,6 +22,7 @@ from services.ai_gateway.domain.prompt import Prompt
 from services.ai_gateway.domain.routing import Alias, Deadlines, Routes, Target
 from services.ai_gateway.domain.usage import Price, PriceList, Rates, Usage
 from services.chassis.errors import AppError, InvalidArgument
+from services.chassis.rates.no_limits import NoLimits
 from tests.contract.ledgers import NOW, day, ledger_on, ledger_rows, sqlite_ledger_url
 
 A, B = Target("a", "x"), Target("b", "y")

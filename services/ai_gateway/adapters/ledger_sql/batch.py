@@ -28,11 +28,11 @@ from services.ai_gateway.adapters.ledger_sql.books import (
     numbers_of,
     window_key,
 )
-from services.ai_gateway.adapters.ledger_sql.rates import Counters, Counting, GiveBack, Take
-from services.ai_gateway.adapters.ledger_sql.tables import GROUP, SUMS
+from services.ai_gateway.adapters.ledger_sql.tables import GROUP, RATES, SUMS
 from services.ai_gateway.application.ports.ledger import Claim, Entry
 from services.ai_gateway.domain.budget import Budget, Limit
 from services.chassis.cursor import Cursor, Row, marks
+from services.chassis.rates.counters_sql import Counters, Counting, GiveBack, Take
 
 _limits = TypeAdapter(tuple[Limit, ...])
 
@@ -86,7 +86,7 @@ Operation: TypeAlias = Booking | Counting | Open | Close | Undo
 def carry_out(cursor: Cursor, operations: Sequence[Operation]) -> list[Any]:
     """A `Handler`: the answer to each."""
     books = Books(_known(cursor, [one for one in map(_booking, operations) if one]))
-    counters = Counters(cursor, [one for one in map(_counting, operations) if one])
+    counters = Counters(RATES, cursor, [one for one in map(_counting, operations) if one])
     answers = [_answer(books, counters, operation) for operation in operations]
     _write(cursor, books)
     counters.write()
@@ -130,10 +130,8 @@ def _answer(books: Books, counters: Counters, operation: Operation) -> Any:
             if books.withdraw(claim.call_id) and back:
                 counters.give_back(back)
             return None
-        case Take():
-            return counters.refusal(operation) or counters.take(operation)
-        case GiveBack():
-            return counters.give_back(operation)
+        case Take() | GiveBack():
+            return counters.answer(operation)
     return _booked(books, operation)
 
 

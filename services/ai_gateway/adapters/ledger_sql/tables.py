@@ -11,8 +11,10 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Float, Index, LargeBinary, MetaData, String, Table, Text
 
 from services.chassis.audit import chain
+from services.chassis.rates.counters_sql import RateTable
 
 VERSION = "ledger_version"
+RATES = RateTable("ledger_rates")
 metadata = MetaData()
 # How often, how many tokens, and how much, for a group of calls. Their order is that of the rows in `batch`.
 SUMS = (
@@ -92,13 +94,7 @@ answers = _table(
     Column("expires", Float, nullable=False),
 )
 
-# What callers asked for of late; see `limiter_sql`.
-rates = _table(
-    "ledger_rates",
-    _key("name"),
-    Column("slots", Text, nullable=False),
-    Column("expires", Float, nullable=False),
-)
+rates = RATES.declared(metadata)
 
 # Batches, see `batches_sql`. document: all but `stop`. due: when somebody may take it: if it has an
 # owner, when that one's lease ends. vendor_id: when it is sure.

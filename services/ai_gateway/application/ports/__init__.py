@@ -15,7 +15,6 @@ from services.ai_gateway.application.ports.ledger import (
     UsageFilter,
     UsageRow,
 )
-from services.ai_gateway.application.ports.limits import Limiter, RateLimited
 from services.ai_gateway.application.ports.providers import (
     ChatProvider,
     Check,
@@ -24,6 +23,7 @@ from services.ai_gateway.application.ports.providers import (
     VendorError,
 )
 from services.ai_gateway.application.ports.training import Caller, Job, Order, Point, Start, Sweeps, Trainer
+from services.chassis.rates.limits import Limiter, RateLimited
 
 __all__ = [
     "AnswerKey",

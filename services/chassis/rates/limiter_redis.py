@@ -11,10 +11,10 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
-from services.ai_gateway.adapters.rate_names import named
-from services.ai_gateway.application.ports.limits import RateLimited
-from services.ai_gateway.domain.rates import Kind, Rate
 from services.chassis.errors import Unavailable
+from services.chassis.rates.limits import RateLimited
+from services.chassis.rates.names import named
+from services.chassis.rates.rate import Kind, Rate
 
 # What `rates.Counter` does, on the server. Counters are hashes of slots. Arguments: now, or empty for the
 # server's own clock; when tokens were taken; what to do; and amount, window, width and cost of each rate.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
-from services.ai_gateway.domain.rates import Rate, of_endpoint
+from services.chassis.rates.rate import Rate, of_endpoint
 
 
 @lru_cache(4096)

@@ -8,10 +8,7 @@ from services.chassis.errors import ResourceExhausted
 
 
 class RateLimited(ResourceExhausted):
-    """A limit is used up; `retry_after` says when there is room again.
-
-    `limit`, `remaining`, `reset` are for the vendors' headers.
-    """
+    """A limit is used up; `retry_after` says when there is room again."""
 
     def __init__(self, what: str, limit: int, retry_after: float) -> None:
         super().__init__(
