@@ -14,7 +14,7 @@ from services.ai_gateway.adapters.secret_stores import references
 from services.ai_gateway.application.enhancements import ENHANCE
 from services.ai_gateway.domain.routing import Deadlines
 from services.chassis.rates.rate import Kind, Rate, rates
-from services.chassis.settings import Port, ServiceSettings
+from services.chassis.settings import Port, RateText, ServiceSettings
 
 VENDORS = ("openai", "anthropic", "perplexity", "gemini", "xai")
 
@@ -95,9 +95,9 @@ class AiGatewaySettings(ServiceSettings):
     ai_unpriced_models: Literal["refuse", "allow"] = "refuse"
     ai_max_output_tokens: int = Field(16_384, gt=0)  # of answers whose callers set no bound
     # Of each caller, when RATE_LIMIT_ENABLED: of all AI calls, their tokens, and calls of enhance.
-    ai_requests: str = "200/day, 50/hour"
-    ai_tokens: str = ""
-    ai_enhance_requests: str = "5/minute"
+    ai_requests: RateText = "200/day, 50/hour"
+    ai_tokens: RateText = ""
+    ai_enhance_requests: RateText = "5/minute"
     # Whether spans have what is asked and answered; OpenTelemetry's own name for it.
     otel_instrumentation_genai_capture_message_content: bool = False
     # Told of budgets whose threshold was passed, see adapters/webhook.py.
@@ -159,12 +159,6 @@ class AiGatewaySettings(ServiceSettings):
             *rates(self.ai_tokens, Kind.TOKENS),
             *rates(self.ai_enhance_requests, Kind.REQUESTS, ENHANCE),
         )
-
-    @field_validator("ai_requests", "ai_tokens", "ai_enhance_requests")
-    @classmethod
-    def _rates(cls, text: str) -> str:
-        rates(text, Kind.REQUESTS)
-        return text
 
     @field_validator("ai_routes")
     @classmethod

@@ -72,7 +72,7 @@ def _on_behalf(caller: Caller, tenant: str) -> Caller:
     if Scope.TRAINING_DELEGATE not in caller.scopes or caller.everywhere:
         return caller
     scopes = frozenset((Scope.TRAINING_READ, Scope.TRAINING_WRITE)) if tenant else frozenset[Scope]()
-    return replace(caller, tenant=tenant or caller.tenant, scopes=scopes)
+    return replace(caller, tenant=tenant or caller.tenant, scopes=scopes, delegated=True)
 
 
 def shown(metadata: Mapping[str, str]) -> str:

@@ -18,11 +18,12 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose key was shown. key: its public id."""
+    """Whose key was shown. key: its public id. delegated: it is a service's, which acts for the tenant."""
 
     tenant: str
     key: str
     scopes: frozenset[Scope]
+    delegated: bool = False
 
     @property
     def everywhere(self) -> bool:
@@ -56,6 +57,12 @@ def key() -> str:
     """The public id of the key that was shown; empty without one."""
     caller = CALLER.get()
     return caller.key if caller else ""
+
+
+def delegated() -> bool:
+    """Whether a service calls on somebody's behalf, rather than somebody."""
+    caller = CALLER.get()
+    return caller is not None and caller.delegated
 
 
 def only() -> str | None:

@@ -1,4 +1,4 @@
-"""What happens around every call, once: identity, deadline, body, errors, log line, metrics, span.
+"""What happens around every call, once: identity, deadline, body, limits, errors, log line, metrics, span.
 
 A handler is a plain function or a coroutine. A plain function may block: it runs in a thread. A coroutine
 runs on the event loop and must not. A handler that answers with a stream is an asynchronous generator.
@@ -37,6 +37,8 @@ Handler = Any  # grpc.RpcMethodHandler, whose fields grpc does not type
 # Answers a caller who is not let in, for a method whose errors have a form of their own. The handler is not
 # called: one that forgot to ask would be open.
 Refusal: TypeAlias = Callable[[AppError, Any], Awaitable[Any]]
+# Asked before a handler, with the called method and the request that was read; raises what refuses it.
+Limit: TypeAlias = Callable[[str, Any], Awaitable[None]]
 # Nothing is done there, so that nobody need be known.
 UNKNOWN = "unknown"
 # Time kept back from the deadline to say DEADLINE_EXCEEDED with its details: gRPC itself says it without any.
@@ -52,7 +54,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     door: who may call; everyone without one. refusals: `/package.Service/Method` → how it refuses a caller.
     recorded: services that keep a record of each call themselves. audit: who writes down the others that
-    change something.
+    change something. limit: of callers, if there is one.
     """
 
     def __init__(
@@ -65,9 +67,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         *,
         recorded: Collection[str] = (),
         audit: Auditor | None = None,
+        limit: Limit | None = None,
     ) -> None:
         self.recorded = recorded
         self.audit = audit
+        self._limit = limit
         self._reader = reader
         self._metrics = metrics
         self._tracing = tracing
@@ -111,7 +115,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             try:
                 if (refusal := await self._refused(call, context)) is not None:
                     return refusal
-                request = self._read(request, call)
+                request = await self._take_in(request, call)
                 response = await call.in_time(
                     asyncio.to_thread(behavior, request, context) if blocking else behavior(request, context)
                 )
@@ -130,7 +134,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 if (refusal := await self._refused(call, context)) is not None:
                     yield refusal
                     return
-                request = self._read(request, call)
+                request = await self._take_in(request, call)
                 # Left to the garbage collector, the work behind it would go on for a while.
                 async with aclosing(behavior(request, context)) as responses:
                     while (response := await call.in_time(anext(responses, None))) is not None:
@@ -160,11 +164,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             await call.end(error.code, error.message)
             return answer
 
-    def _read(self, request: Any, call: _Call) -> Any:
-        """The request for its handler. A stream of requests is read by the handler."""
-        if not hasattr(request, "DESCRIPTOR"):
-            return call.with_first(request)
-        self._reader.read(request, call.metadata.get("idempotency-key", ""))
+    async def _take_in(self, request: Any, call: _Call) -> Any:
+        """The request for its handler; one that can be read takes of its caller's limits. A stream of requests
+        is read by the handler."""
+        if hasattr(request, "DESCRIPTOR"):
+            self._reader.read(request, call.metadata.get("idempotency-key", ""))
+        else:
+            request = call.with_first(request)
+        if self._limit and call.method != UNKNOWN:
+            await call.in_time(self._limit(call.method, request))
         return request
 
     def finish(self, call: _Call, code: str, message: str, level: int) -> None:

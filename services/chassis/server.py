@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from services.chassis import logs, rotating
 from services.chassis.auth import Door
 from services.chassis.health import HealthServicer
-from services.chassis.interceptors import CallInterceptor, Refusal
+from services.chassis.interceptors import CallInterceptor, Limit, Refusal
 from services.chassis.json_body import RequestReader
 from services.chassis.key_file import KeyFile
 from services.chassis.machine_metrics import MachineMetrics
@@ -83,6 +83,7 @@ class Served:
     background: AbstractAsyncContextManager[Any] = field(default_factory=nullcontext)
     reflected: Sequence[str] = ()  # services of other processes that reflection describes as well
     audit: Auditor | None = None  # of a service that has a database
+    limit: Limit | None = None  # of callers
 
 
 async def serve(settings: ServiceSettings, served: Served) -> None:
@@ -97,6 +98,7 @@ async def serve(settings: ServiceSettings, served: Served) -> None:
         _refusals(served),
         recorded={registration.name for registration in served.registrations if registration.recorded},
         audit=served.audit,
+        limit=served.limit,
     )
     options = [
         # Two servers on one port would share its calls in silence.

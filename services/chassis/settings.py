@@ -8,13 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis import key_file
+from services.chassis.rates.rate import Kind, rates
 from services.chassis.tls import TlsFiles
 
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]  # 0: any that is free
+
+
+def _checked_rates(text: str) -> str:
+    rates(text, Kind.REQUESTS)
+    return text
+
+
+# Such as `200/day, 50/hour`; see rates/rate.py.
+RateText: TypeAlias = Annotated[str, AfterValidator(_checked_rates)]
 OBJECT_STORAGE = ("s3", "gs", "az", "file")
 Loaded = TypeVar("Loaded", bound=BaseSettings)
 

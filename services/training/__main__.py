@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from prometheus_client import CollectorRegistry
 from services.chassis import callers, clock
 from services.chassis.audit.auditor import Auditor
 from services.chassis.database import Database
+from services.chassis.group_commit import GroupCommit
+from services.chassis.rates.limiter_sql import SqlLimiter
 from services.chassis.schema import migrate
 from services.chassis.server import Registration, Served, run
 from services.chassis.settings import load
@@ -36,6 +39,7 @@ from services.training.adapters.outbox_disk import disk_outboxes
 from services.training.adapters.ray_jobs import RayJobs
 from services.training.adapters.sampler_optuna import OptunaSampler
 from services.training.adapters.store_sql import SqlStore
+from services.training.adapters.store_sql.tables import RATES
 from services.training.application.compare_models import CompareModels
 from services.training.application.complete_upload import CompleteUpload
 from services.training.application.create_job import CreateJob
@@ -54,6 +58,7 @@ from services.training.application.upload_dataset import UploadDataset
 from services.training.application.uploads import Turns, Uploads
 from services.training.application.write_upload import WriteUpload
 from services.training.compute.backend import open_backend
+from services.training.rpc.call_limits import CallLimits
 from services.training.rpc.datasets import DatasetServicer
 from services.training.rpc.jobs import JobServicer
 from services.training.rpc.models import ModelServicer
@@ -76,7 +81,8 @@ STALE_SPOOL_SECONDS = 3600
 def build(settings: TrainingSettings) -> Served:
     """Puts the service together."""
     url = settings.database("training")
-    database = Database(url)
+    database, closing = Database(url), ExitStack()
+    closing.callback(database.close)
     migrate(url, Path(migrations.__path__[0]))
     store = SqlStore(database, callers.only, callers.tenant)
     artifacts = open_artifacts(settings)
@@ -111,8 +117,9 @@ def build(settings: TrainingSettings) -> Served:
         ],
         registry=registry,
         draining=draining,
-        background=_running(reconciler, driver, database),
+        background=_running(reconciler, driver, closing),
         audit=Auditor("training", database, registry),
+        limit=_limits(settings, url, closing),
     )
 
 
@@ -215,8 +222,24 @@ def _data(store: SqlStore, artifacts: Artifacts) -> list[Registration]:
     ]
 
 
+def _limits(settings: TrainingSettings, url: str, closing: ExitStack) -> CallLimits | None:
+    """In Redis where there is one, else in the database. None: there are none."""
+    if not settings.rate_limit_enabled:
+        return None
+    if settings.redis_url:
+        from services.chassis.rates.limiter_redis import RedisLimiter, connected  # noqa: PLC0415 (slow)
+
+        return CallLimits(RedisLimiter(connected(settings.redis_url), settings.rates()))
+    # Lazy, for a prediction should not wait for the disk: after a power cut somebody may get a little more.
+    database = Database(url, lazy=True)
+    closing.callback(database.close)
+    commits = GroupCommit(database)
+    closing.callback(commits.close)
+    return CallLimits(SqlLimiter(commits, RATES, settings.rates(), time.time))
+
+
 @asynccontextmanager
-async def _running(reconciler: Reconciler, driver: SweepDriver, database: Database) -> AsyncIterator[None]:
+async def _running(reconciler: Reconciler, driver: SweepDriver, closing: ExitStack) -> AsyncIterator[None]:
     reconciler.start()
     driver.start()
     try:
@@ -224,7 +247,7 @@ async def _running(reconciler: Reconciler, driver: SweepDriver, database: Databa
     finally:
         await asyncio.to_thread(driver.stop)
         await asyncio.to_thread(reconciler.stop)
-        database.close()
+        await asyncio.to_thread(closing.close)
 
 
 def main() -> None:

@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from services.chassis.settings import Port, ServiceSettings, is_loopback
+from services.chassis.rates.rate import Kind, Rate, rates
+from services.chassis.settings import Port, RateText, ServiceSettings, is_loopback
 from services.training.application.limits import Limits
 from services.training.application.run_attempt import Pace
 from services.training.domain.job import Device
 from services.training.domain.sweep import Prices
+from services.training.rpc.call_limits import PREDICTIONS, REQUESTS
 
 # BLAS threads that spin against each other cost tenfold; a slot is one core's worth.
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -52,6 +54,10 @@ class TrainingSettings(ServiceSettings):
     ray_address: str = ""
     ray_auth_token: SecretStr = SecretStr("")  # Ray's own variables, of a cluster with RAY_AUTH_MODE=token
     ray_auth_token_path: Path | None = None
+
+    # Of each caller, when RATE_LIMIT_ENABLED; what takes of which is in rpc/call_limits.py.
+    training_requests: RateText = "200/day, 50/hour"
+    training_predictions: RateText = "600/minute"
 
     # What an hour costs, for the budgets of sweeps; usage is metered by the second.
     training_usd_per_cpu_hour: float = Field(0.0, ge=0, allow_inf_nan=False)
@@ -103,6 +109,13 @@ class TrainingSettings(ServiceSettings):
     def prices(self) -> Prices:
         """What trials cost."""
         return Prices(self.training_usd_per_cpu_hour, self.training_usd_per_gpu_hour)
+
+    def rates(self) -> tuple[Rate, ...]:
+        """Every limit on a caller."""
+        return (
+            *rates(self.training_requests, Kind.REQUESTS, REQUESTS),
+            *rates(self.training_predictions, Kind.REQUESTS, PREDICTIONS),
+        )
 
     def pace(self) -> Pace:
         """How often an attempt shows a sign of life and writes a checkpoint."""

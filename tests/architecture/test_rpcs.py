@@ -22,6 +22,7 @@ from protos.build import ROOT as PROTOS
 from protos.build import descriptor_set
 from services.chassis import scopes
 from services.chassis.audit import subject
+from services.training.rpc import call_limits
 
 E2E = PROTOS.parent / "tests" / "e2e"
 # WatchJob over HTTP is WatchJobEvents; chats over HTTP have the vendors' formats, in WireService.
@@ -170,6 +171,20 @@ def test_the_audit_log_knows_what_a_change_is_about() -> None:
     assert len(found) > 20
     # What the path names, or the id that the answer begins with.
     assert not [method for method, (bound, made) in found.items() if not bound and not made.endswith("_id")]
+
+
+@pytest.mark.parametrize(
+    "rpc", [rpc for rpc in rpcs() if rpc.service.startswith("mlapi.training.")], ids=lambda rpc: rpc.full_name
+)
+def test_it_is_limited_or_free(rpc: Rpc) -> None:
+    limited = f"/{rpc.service}/{rpc.name}" in call_limits.LIMITED
+    assert limited != rpc.name.startswith(call_limits.FREE)
+    # Who is at a limit may still give back what he holds.
+    assert not (limited and any(verb == "delete" for verb, _ in rpc.routes))
+
+
+def test_no_limit_is_for_an_rpc_that_is_not_there() -> None:
+    assert call_limits.LIMITED.keys() <= {f"/{rpc.service}/{rpc.name}" for rpc in rpcs()}
 
 
 def test_no_scope_is_for_a_service_that_is_not_there() -> None:

@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from services.ai_gateway.adapters.ledger_sql.batch import carry_out
-from services.ai_gateway.adapters.ledger_sql.tables import RATES as TABLE
+from services.ai_gateway.adapters.ledger_sql.tables import RATES as LEDGER
 from services.chassis.database import Database
 from services.chassis.group_commit import GroupCommit
 from services.chassis.rates.limiter_redis import RedisLimiter, connected
 from services.chassis.rates.limiter_sql import SqlLimiter
 from services.chassis.rates.limits import Limiter, RateLimited
 from services.chassis.rates.rate import Kind, Rate, rates
+from services.training.adapters.store_sql.tables import RATES as TRAINING
 
 NOW = 1_769_904_000.0
 RATES = (
@@ -31,7 +32,7 @@ RATES = (
 async def limiter_on(
     url: str, rates: tuple[Rate, ...] = RATES, clock: Callable[[], float] | None = None
 ) -> AsyncIterator[Limiter]:
-    """A limiter; the clock stands still at NOW unless given."""
+    """A limiter; the clock stands still at NOW unless given. `ledger.db`: the gateway's, else training's."""
     clock = clock or (lambda: NOW)
     if url.startswith("unix:"):
         async with connected(url) as client:
@@ -39,7 +40,10 @@ async def limiter_on(
         return
     database = Database(url, lazy=True)
     commits = GroupCommit(database)
-    yield SqlLimiter(commits, TABLE, rates, clock, carry_out)
+    if url.endswith("ledger.db"):
+        yield SqlLimiter(commits, LEDGER, rates, clock, carry_out)
+    else:
+        yield SqlLimiter(commits, TRAINING, rates, clock)
     commits.close()
     database.close()
 

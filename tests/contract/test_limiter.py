@@ -21,10 +21,12 @@ from services.chassis.rates.limiter_redis import RedisLimiter, connected
 from services.chassis.rates.limits import Limiter, RateLimited
 from services.chassis.rates.rate import SLOTS, Kind, Rate, rates
 from services.chassis.schema import migrate
-from tests.contract.ledgers import SCRIPTS, sqlite_ledger_url
+from services.training.adapters import migrations
+from tests.contract.ledgers import sqlite_ledger_url
 from tests.contract.limiters import NOW, RATES, limiter_on
 from tests.contract.postgres import Postgres
 from tests.contract.redis_server import binary, redis_server
+from tests.unit.training.samples import sqlite_url
 
 NAMES = itertools.count()
 
@@ -38,7 +40,7 @@ def redis_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgres", "redis"])
+@pytest.fixture(params=["sqlite", "ledger", "postgres", "redis"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty store."""
     if request.param == "redis":
@@ -47,11 +49,13 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
             client.flushall()
         yield url
     elif request.param == "sqlite":
+        yield sqlite_url(tmp_path)
+    elif request.param == "ledger":
         yield sqlite_ledger_url(tmp_path)
     else:
         server: Postgres = request.getfixturevalue("postgres")
         url = server.empty()
-        migrate(url, SCRIPTS)
+        migrate(url, Path(migrations.__path__[0]))
         yield url
         server.drop(url)
 

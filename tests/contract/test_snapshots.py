@@ -24,6 +24,7 @@ from services.chassis.database import Database
 from services.chassis.schema import migrate
 from services.training.adapters import migrations
 from services.training.adapters.store_sql import SqlStore
+from services.training.adapters.store_sql.tables import RATES
 from services.training.application.ports import Page, Replay, Store, Transaction
 from services.training.domain.checkpoint import Checkpoint
 from services.training.domain.dataset import ColumnType
@@ -60,7 +61,7 @@ from tests.unit.training.samples import (
 
 SCRIPTS = Path(migrations.__path__[0])
 SNAPSHOTS = Path(__file__).with_name("snapshots")
-RELEASES = ("0001", "0002", "0003", "0004", "0005", "0006")
+RELEASES = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 EVERYTHING = Page(1000)
 SECOND = timedelta(seconds=1)
 # In full, for defaults may change and what is stored may not.
@@ -339,6 +340,9 @@ def second_release() -> dict[JobState, Job]:
     return jobs
 
 
+TAKEN = {"{caller}:requests:50:3600:training": {7: 1, 8: 2}}
+
+
 def fill(store: Store) -> None:
     """At least one row for every table of a store, and for each thing that a row can be."""
     with store.write() as tx:
@@ -356,6 +360,23 @@ def fill(store: Store) -> None:
         tx.jobs.add(replace(job("job-1-0"), spec=A_SPEC, sweep_id="sweep-1"))
         for name, answer in ANSWERS.items():
             tx.requests.add(name, Replay("Method", "f00d", answer), NOW)
+
+
+def taken(url: str) -> dict[str, dict[int, int]]:
+    """What is on record of callers' rates."""
+    database = Database(url)
+    with database.write() as connection:
+        found = RATES.kept(Cursor(connection), list(TAKEN))
+    database.close()
+    return found
+
+
+def take(url: str) -> None:
+    """Puts that on record."""
+    database = Database(url)
+    with database.write() as connection:
+        RATES.put(Cursor(connection), [(name, "7:1 8:2", 9.0) for name in TAKEN])
+    database.close()
 
 
 @pytest.mark.parametrize("release", RELEASES[1:])
@@ -377,6 +398,7 @@ def test_this_release_is_read_back(before: Callable[[str], str], release: str) -
             assert (tx.jobs.get("job-1-0") is None) == (release == "0002")
             found = {name: tx.requests.find(name) for name in ANSWERS}
             assert found == {name: Replay("Method", "f00d", answer) for name, answer in ANSWERS.items()}
+            assert taken(url) == (TAKEN if release >= "0007" else {name: {} for name in TAKEN})
         with store.write() as tx:
             tx.jobs.update_held(replace(second_release()[JobState.RUNNING], step=8))
             tx.jobs.add(job("job-new"))
@@ -443,6 +465,7 @@ def dumped(folder: Path) -> str:
         fill(store)
     with closing(Database(url)) as database, database.write() as connection:
         Chain("training").append(Cursor(connection), AUDITED)
+    take(url)
     with closing(sqlite3.connect(folder / "training.db")) as connection:
         return "\n".join(connection.iterdump()) + "\n"
 

@@ -22,8 +22,10 @@ from sqlalchemy import (
 )
 
 from services.chassis.audit import chain
+from services.chassis.rates.counters_sql import RateTable
 
 metadata = MetaData()
+RATES = RateTable("training_rates")
 # SQLite numbers rows by INTEGER only, which has 64 bits there.
 _LONG = BigInteger().with_variant(Integer, "sqlite")
 # Of defaults: rows of an earlier release got them when the column was added.
@@ -164,3 +166,6 @@ requests = Table(
 
 # Who changed what; see `chassis/audit`.
 chain.table("training", metadata)
+
+# What callers asked for of late.
+rates = RATES.declared(metadata)
