@@ -33,17 +33,14 @@ from services.chassis import clock
 from services.chassis.database import Database
 from services.chassis.group_commit import LARGEST, GroupCommit
 from services.chassis.rates.limiter_sql import SqlLimiter
-from services.chassis.rates.rate import Kind, rates
+from services.chassis.rates.rate import Kind, RateBook, rates
 from services.chassis.schema import migrate
 
 RESULTS = Path(__file__).parent / "results" / "ledger.json"
 CALLERS = (1, 16, 64)
 KINDS = {"group commit": (LARGEST, False), "each alone": (1, False), "group commit, limits": (LARGEST, True)}
 LIMITS = (Limit(Period.DAY, 10**15, (0.5, 0.9)), Limit(Period.MONTH, 10**16))
-RATES = (
-    *rates("1000000/hour, 10000000/day", Kind.REQUESTS),
-    *rates("1000000000/minute", Kind.TOKENS),
-)
+RATES = RateBook("1000000/hour, 10000000/day", others=rates("1000000000/minute", Kind.TOKENS))
 NAMES = ("processor_us", "calls_per_second", "p50_ms", "p99_ms")
 
 

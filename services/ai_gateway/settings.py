@@ -13,7 +13,8 @@ from services.ai_gateway.adapters.key_ring import printable, split
 from services.ai_gateway.adapters.secret_stores import references
 from services.ai_gateway.application.enhancements import ENHANCE
 from services.ai_gateway.domain.routing import Deadlines
-from services.chassis.rates.rate import Kind, Rate, rates
+from services.chassis.key_file import own_requests
+from services.chassis.rates.rate import Kind, RateBook, rates
 from services.chassis.settings import Port, RateText, ServiceSettings
 
 VENDORS = ("openai", "anthropic", "perplexity", "gemini", "xai")
@@ -152,13 +153,13 @@ class AiGatewaySettings(ServiceSettings):
             self.request_timeout,
         )
 
-    def rates(self) -> tuple[Rate, ...]:
-        """Every limit on a caller; raises ValueError."""
-        return (
-            *rates(self.ai_requests, Kind.REQUESTS),
+    def rates(self) -> RateBook:
+        """Every limit on callers."""
+        others = (
             *rates(self.ai_tokens, Kind.TOKENS),
             *rates(self.ai_enhance_requests, Kind.REQUESTS, ENHANCE),
         )
+        return RateBook(self.ai_requests, others=others, own=own_requests(self.api_keys_file))
 
     @field_validator("ai_routes")
     @classmethod

@@ -1,7 +1,8 @@
 """API keys of callers, read from a file that may change at any time.
 
 The file holds a JSON array of keys, or one key a line. Each has `id`, `sha256` (of the secret, in hex),
-`tenant`, `scopes` and, if wanted, `expires` (RFC 3339), `name` and `created`. `mlapi keys` writes it.
+`tenant`, `scopes` and, if wanted, `expires` (RFC 3339), `requests` (such as `100/hour`, in the place of a
+service's usual limit), `name` and `created`. `mlapi keys` writes it.
 
 Only hashes are there. A plain SHA-256 is enough for them: a secret of 192 random bits cannot be found by
 trying, which is what slow hashes of passwords are against, and a call would have to wait for one.
@@ -21,6 +22,7 @@ from typing import Any
 
 from services.chassis.callers import NAME, Caller
 from services.chassis.changes import Changes
+from services.chassis.rates.rate import Kind, rates
 from services.chassis.scopes import Scope
 
 log = logging.getLogger("api_keys")
@@ -29,11 +31,13 @@ _NEEDED = {"id": re.compile("[0-9a-z]{12}"), "sha256": re.compile("[0-9a-f]{64}"
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """caller: who shows it. digest: SHA-256 of the secret. expires: Unix time, or None."""
+    """caller: who shows it. digest: SHA-256 of the secret. expires: Unix time, or None. requests: its own
+    limit, see rates/rate.py; empty for the usual one."""
 
     caller: Caller
     digest: bytes
     expires: float | None
+    requests: str
 
 
 class KeyFile:
@@ -53,6 +57,11 @@ class KeyFile:
             self._read_again()
         return self._keys.get(key_id)
 
+    def requests(self, key_id: str) -> str:
+        """The limit of the key's own; empty without one, and of who has no key."""
+        key = self.get(key_id)
+        return key.requests if key else ""
+
     def _read_again(self) -> None:
         try:
             self._keys = read(self._path)
@@ -61,6 +70,11 @@ class KeyFile:
             log.error("API keys cannot be read; the last ones stay in force", extra={"fields": fields})
             return
         log.info("API keys are read", extra={"fields": {"keys": len(self._keys)}})
+
+
+def own_requests(path: Path | None) -> Callable[[str], str]:
+    """A key's id → the limit of its own; see `KeyFile.requests`."""
+    return KeyFile(path).requests if path else lambda key_id: ""
 
 
 def read(path: Path) -> Mapping[str, ApiKey]:
@@ -99,7 +113,16 @@ def _key(number: int, item: Any) -> ApiKey:
     except (TypeError, ValueError):
         raise ValueError(f"key {item['id']}: scopes are a list of {', '.join(Scope)}") from None
     caller = Caller(item["tenant"], item["id"], scopes)
-    return ApiKey(caller, bytes.fromhex(item["sha256"]), _time(item))
+    return ApiKey(caller, bytes.fromhex(item["sha256"]), _time(item), _requests(item))
+
+
+def _requests(item: Mapping[str, Any]) -> str:
+    text = item.get("requests") or ""
+    try:
+        rates(text, Kind.REQUESTS)
+    except (TypeError, AttributeError, ValueError):
+        raise ValueError(f"key {item['id']}: requests is not a limit such as 200/day, 50/hour") from None
+    return str(text)
 
 
 def _time(item: Mapping[str, Any]) -> float | None:

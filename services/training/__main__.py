@@ -23,6 +23,7 @@ from services.chassis import callers, clock
 from services.chassis.audit.auditor import Auditor
 from services.chassis.database import Database
 from services.chassis.group_commit import GroupCommit
+from services.chassis.key_file import own_requests
 from services.chassis.rates.limiter_sql import SqlLimiter
 from services.chassis.schema import migrate
 from services.chassis.server import Registration, Served, run
@@ -58,7 +59,7 @@ from services.training.application.upload_dataset import UploadDataset
 from services.training.application.uploads import Turns, Uploads
 from services.training.application.write_upload import WriteUpload
 from services.training.compute.backend import open_backend
-from services.training.rpc.call_limits import CallLimits
+from services.training.rpc.call_limits import CallLimits, rate_book
 from services.training.rpc.datasets import DatasetServicer
 from services.training.rpc.jobs import JobServicer
 from services.training.rpc.models import ModelServicer
@@ -226,16 +227,18 @@ def _limits(settings: TrainingSettings, url: str, closing: ExitStack) -> CallLim
     """In Redis where there is one, else in the database. None: there are none."""
     if not settings.rate_limit_enabled:
         return None
+    own = own_requests(settings.api_keys_file)
+    book = rate_book(settings.training_requests, settings.training_predictions, own)
     if settings.redis_url:
         from services.chassis.rates.limiter_redis import RedisLimiter, connected  # noqa: PLC0415 (slow)
 
-        return CallLimits(RedisLimiter(connected(settings.redis_url), settings.rates()))
+        return CallLimits(RedisLimiter(connected(settings.redis_url), book))
     # Lazy, for a prediction should not wait for the disk: after a power cut somebody may get a little more.
     database = Database(url, lazy=True)
     closing.callback(database.close)
     commits = GroupCommit(database)
     closing.callback(commits.close)
-    return CallLimits(SqlLimiter(commits, RATES, settings.rates(), time.time))
+    return CallLimits(SqlLimiter(commits, RATES, book, time.time))
 
 
 @asynccontextmanager

@@ -13,13 +13,11 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from services.chassis.rates.rate import Kind, Rate, rates
 from services.chassis.settings import Port, RateText, ServiceSettings, is_loopback
 from services.training.application.limits import Limits
 from services.training.application.run_attempt import Pace
 from services.training.domain.job import Device
 from services.training.domain.sweep import Prices
-from services.training.rpc.call_limits import PREDICTIONS, REQUESTS
 
 # BLAS threads that spin against each other cost tenfold; a slot is one core's worth.
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -109,13 +107,6 @@ class TrainingSettings(ServiceSettings):
     def prices(self) -> Prices:
         """What trials cost."""
         return Prices(self.training_usd_per_cpu_hour, self.training_usd_per_gpu_hour)
-
-    def rates(self) -> tuple[Rate, ...]:
-        """Every limit on a caller."""
-        return (
-            *rates(self.training_requests, Kind.REQUESTS, REQUESTS),
-            *rates(self.training_predictions, Kind.REQUESTS, PREDICTIONS),
-        )
 
     def pace(self) -> Pace:
         """How often an attempt shows a sign of life and writes a checkpoint."""

@@ -17,33 +17,33 @@ from services.chassis.group_commit import GroupCommit
 from services.chassis.rates.limiter_redis import RedisLimiter, connected
 from services.chassis.rates.limiter_sql import SqlLimiter
 from services.chassis.rates.limits import Limiter, RateLimited
-from services.chassis.rates.rate import Kind, Rate, rates
+from services.chassis.rates.rate import Kind, RateBook, rates
 from services.training.adapters.store_sql.tables import RATES as TRAINING
 
 NOW = 1_769_904_000.0
-RATES = (
-    *rates("200/day, 50/hour", Kind.REQUESTS),
-    *rates("5/minute", Kind.REQUESTS, "enhance"),
-    *rates("1000/minute", Kind.TOKENS),
+RATES = RateBook(
+    "200/day, 50/hour",
+    others=(*rates("5/minute", Kind.REQUESTS, "enhance"), *rates("1000/minute", Kind.TOKENS)),
+    own=lambda key: "3/minute" if key == "special" else "",
 )
 
 
 @asynccontextmanager
 async def limiter_on(
-    url: str, rates: tuple[Rate, ...] = RATES, clock: Callable[[], float] | None = None
+    url: str, book: RateBook = RATES, clock: Callable[[], float] | None = None
 ) -> AsyncIterator[Limiter]:
     """A limiter; the clock stands still at NOW unless given. `ledger.db`: the gateway's, else training's."""
     clock = clock or (lambda: NOW)
     if url.startswith("unix:"):
         async with connected(url) as client:
-            yield RedisLimiter(client, rates, clock)
+            yield RedisLimiter(client, book, clock)
         return
     database = Database(url, lazy=True)
     commits = GroupCommit(database)
     if url.endswith("ledger.db"):
-        yield SqlLimiter(commits, LEDGER, rates, clock, carry_out)
+        yield SqlLimiter(commits, LEDGER, book, clock, carry_out)
     else:
-        yield SqlLimiter(commits, TRAINING, rates, clock)
+        yield SqlLimiter(commits, TRAINING, book, clock)
     commits.close()
     database.close()
 

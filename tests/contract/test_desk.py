@@ -22,14 +22,14 @@ from services.chassis.database import Database
 from services.chassis.group_commit import GroupCommit
 from services.chassis.rates.limiter_redis import RedisLimiter, connected
 from services.chassis.rates.limiter_sql import SqlLimiter
-from services.chassis.rates.rate import Kind, rates
+from services.chassis.rates.rate import Kind, RateBook, rates
 from services.chassis.schema import migrate
 from tests.contract.ledgers import SCRIPTS, claim, entry, ledger_rows, sqlite_ledger_url
 from tests.contract.limiters import NOW
 from tests.contract.postgres import Postgres
 from tests.contract.redis_server import binary, redis_server
 
-RATES = (*rates("2/minute", Kind.REQUESTS), *rates("100/minute", Kind.TOKENS))
+RATES = RateBook("2/minute", others=rates("100/minute", Kind.TOKENS))
 
 
 @dataclass(frozen=True)

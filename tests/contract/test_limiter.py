@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from services.chassis.errors import Unavailable
 from services.chassis.rates.limiter_redis import RedisLimiter, connected
 from services.chassis.rates.limits import Limiter, RateLimited
-from services.chassis.rates.rate import SLOTS, Kind, Rate, rates
+from services.chassis.rates.rate import SLOTS, Kind, Rate, RateBook, rates
 from services.chassis.schema import migrate
 from services.training.adapters import migrations
 from tests.contract.ledgers import sqlite_ledger_url
@@ -70,9 +70,7 @@ class Hands:
         return self.now
 
 
-def play(
-    store: str, script: Callable[[Limiter, Hands], Awaitable[None]], asked: tuple[Rate, ...] = RATES
-) -> None:
+def play(store: str, script: Callable[[Limiter, Hands], Awaitable[None]], asked: RateBook = RATES) -> None:
     async def with_it() -> None:
         hands = Hands()
         async with limiter_on(store, asked, hands) as limiter:
@@ -159,6 +157,23 @@ def test_tokens_that_were_not_used_can_be_taken_again(store: str) -> None:
     play(store, script)
 
 
+def test_a_key_may_have_a_limit_of_its_own(store: str) -> None:
+    async def script(limiter: Limiter, hands: Hands) -> None:
+        for _ in range(3):
+            await limiter.acquire("t", "special", "chat", 0)
+        error = await refused(limiter, "t", "special", "enhance", 0)
+        assert (error.metadata["limit"], error.metadata["what"]) == ("3", "requests a minute")
+        hands.now += 62
+        # In the place of the usual one, and of no other.
+        for _ in range(20):
+            for _ in range(3):
+                await limiter.acquire("t", "special", "chat", 300)
+            await refused(limiter, "t", "special", "chat", 101)
+            hands.now += 62
+
+    play(store, script)
+
+
 def test_a_clock_that_is_set_back_makes_no_room(store: str) -> None:
     async def script(limiter: Limiter, hands: Hands) -> None:
         for _ in range(5):
@@ -176,7 +191,7 @@ def test_who_has_no_rate_is_let_through(store: str) -> None:
             await limiter.acquire("t", "k", "chat", 10**9)
         await limiter.give_back("t", "k", "chat", 10**9, NOW)
 
-    play(store, script, rates("1/day", Kind.REQUESTS, "enhance"))
+    play(store, script, RateBook(others=rates("1/day", Kind.REQUESTS, "enhance")))
 
 
 @pytest.mark.parametrize("calls", [200])
@@ -199,7 +214,7 @@ def test_a_store_that_is_away_is_said(tmp_path: Path) -> None:
 def test_redis_counts_by_its_own_clock(redis_url: str) -> None:
     async def script() -> None:
         async with connected(redis_url) as client:
-            limiter = RedisLimiter(client, rates("2/day", Kind.REQUESTS))
+            limiter = RedisLimiter(client, RateBook("2/day"))
             assert abs(await limiter.acquire("clock", "", "chat", 0) - time.time()) < 60
             await limiter.acquire("clock", "", "chat", 0)
             error = await refused(limiter, "clock", "", "chat", 0)
@@ -244,7 +259,7 @@ def test_no_window_ever_holds_more_than_the_limit(
                 assert 0 < wait <= 61
             assert sum(one for moment, one in passed if moment > now - rate.window) <= amount
 
-    play(store, script, (rate,))
+    play(store, script, RateBook(others=(rate,)))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import string
 import tempfile
@@ -22,13 +23,15 @@ from mlapi_client.errors import InvalidValue, NotFound
 
 SCOPES = ("training:read", "training:write", "training:delegate", "ai:call", "ai:budgets", "admin")
 _LETTERS = string.ascii_lowercase + string.digits
+_RATE = re.compile(r"0*[1-9][0-9]{0,17}/(second|minute|hour|day)")
 _ID_LENGTH = 12
 _SECRET_BYTES = 24  # 192 bits, 32 characters
 
 
 @dataclass(frozen=True)
 class KeyRecord:
-    """A key as the file holds it. Times are RFC 3339; expires: None for never."""
+    """A key as the file holds it. Times are RFC 3339; expires: None for never. requests: a limit of its own,
+    such as `200/day, 50/hour`, in the place of each service's usual one; empty for the usual one."""
 
     id: str
     sha256: str
@@ -37,15 +40,24 @@ class KeyRecord:
     expires: str | None = None
     name: str = ""
     created: str = ""
+    requests: str = ""
 
 
 def create(
-    path: Path, tenant: str, scopes: Sequence[str], *, name: str = "", expires: datetime | None = None
+    path: Path,
+    tenant: str,
+    scopes: Sequence[str],
+    *,
+    name: str = "",
+    expires: datetime | None = None,
+    requests: str = "",
 ) -> tuple[KeyRecord, str]:
     """Adds a key to the file, made with mode 0600 when it is not there: the record, and the key.
 
     The key is nowhere else. Raises InvalidValue.
     """
+    if not is_limit(requests):
+        raise InvalidValue.of("requests", f"{requests!r} is not a limit such as 200/day, 50/hour")
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     record = KeyRecord(
         id="".join(secrets.choice(_LETTERS) for _ in range(_ID_LENGTH)),
@@ -55,10 +67,16 @@ def create(
         expires=_written(expires) if expires else None,
         name=name,
         created=_written(datetime.now(UTC)),
+        requests=requests,
     )
     with _alone(path):
         _replace(path, [*(read(path) if path.exists() else ()), record])
     return record, f"mlk_{record.id}_{secret}"
+
+
+def is_limit(text: str) -> bool:
+    """Whether the services can read it; nothing is no limit."""
+    return all(_RATE.fullmatch(one.strip()) for one in text.split(",") if one.strip())
 
 
 def read(path: Path) -> list[KeyRecord]:

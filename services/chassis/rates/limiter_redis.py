@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from services.chassis.errors import Unavailable
 from services.chassis.rates.limits import RateLimited
 from services.chassis.rates.names import named
-from services.chassis.rates.rate import Kind, Rate
+from services.chassis.rates.rate import Kind, Rate, RateBook
 
 # What `rates.Counter` does, on the server. Counters are hashes of slots. Arguments: now, or empty for the
 # server's own clock; when tokens were taken; what to do; and amount, window, width and cost of each rate.
@@ -83,21 +83,19 @@ def connected(url: str) -> Redis:
 
 
 class RedisLimiter:
-    """Rates of callers, exact for all who share the server. One event loop.
+    """Limits callers, exactly for all who share the server. One event loop.
 
     clock: seconds since 1970; the server's own unless given.
     """
 
-    def __init__(
-        self, client: Redis, rates: Sequence[Rate], clock: Callable[[], float] | None = None
-    ) -> None:
+    def __init__(self, client: Redis, book: RateBook, clock: Callable[[], float] | None = None) -> None:
         self._script = client.register_script(_SCRIPT)
-        self._rates = tuple(rates)
+        self._book = book
         self._clock = clock
 
     async def acquire(self, tenant: str, key: str, endpoint: str, tokens: int) -> float:
         """See `Limiter`."""
-        rates = named(self._rates, tenant, key, endpoint)
+        rates = named(self._book.of(key, endpoint), tenant, key)
         if not rates:
             return 0.0
         costs = [tokens if rate.kind is Kind.TOKENS else 1 for _, rate in rates]
@@ -109,7 +107,7 @@ class RedisLimiter:
 
     async def give_back(self, tenant: str, key: str, endpoint: str, tokens: int, taken: float = 0.0) -> None:
         """See `Limiter`."""
-        found = named(self._rates, tenant, key, endpoint)
+        found = named(self._book.of(key, endpoint), tenant, key)
         rates = [pair for pair in found if pair[1].kind is Kind.TOKENS]
         if rates and tokens:
             await self._run(rates, [-tokens] * len(rates), "give back", round(taken * 1000))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from services.chassis.group_commit import GroupCommit, Handler
 from services.chassis.rates.counters_sql import GiveBack, RateTable, Take, tokens_alone
 from services.chassis.rates.names import named
-from services.chassis.rates.rate import Rate
+from services.chassis.rates.rate import RateBook
 
 # Seconds between two times that counters of callers who went away are deleted.
 SWEEP = 600.0
 
 
 class SqlLimiter:
-    """Rates of callers. clock: seconds since 1970, the same on all machines up to what NTP leaves.
+    """Limits callers. clock: seconds since 1970, the same on all machines up to what NTP leaves.
 
     carry_out: what takes and gives back where other operations hold rows of `table` too, so that all of them
     are held in one order.
@@ -24,13 +24,13 @@ class SqlLimiter:
         self,
         commits: GroupCommit,
         table: RateTable,
-        rates: Sequence[Rate],
+        book: RateBook,
         clock: Callable[[], float],
         carry_out: Handler | None = None,
     ) -> None:
         self._commits, self._table = commits, table
         self._carry_out = carry_out or table.carry_out
-        self._rates = tuple(rates)
+        self._book = book
         self._clock = clock
         self._swept = 0.0
 
@@ -52,12 +52,12 @@ class SqlLimiter:
         if now - self._swept > SWEEP:
             self._swept = now
             self._commits.post(self._table.forget, now)
-        rates = named(self._rates, tenant, key, endpoint)
+        rates = named(self._book.of(key, endpoint), tenant, key)
         return Take(rates, tokens, _ms(now)) if rates else None
 
     def returning(self, tenant: str, key: str, endpoint: str, tokens: int, taken: float) -> GiveBack | None:
         """What `give_back` has the store do; None where there is nothing to do."""
-        rates = tokens_alone(named(self._rates, tenant, key, endpoint)) if tokens else []
+        rates = tokens_alone(named(self._book.of(key, endpoint), tenant, key)) if tokens else []
         return GiveBack(rates, tokens, _ms(taken), _ms(self._clock())) if rates else None
 
 

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
-from services.chassis.rates.rate import Rate, of_endpoint
+from services.chassis.rates.rate import Rate
 
 
 @lru_cache(4096)
-def named(rates: tuple[Rate, ...], tenant: str, key: str, endpoint: str) -> Sequence[tuple[str, Rate]]:
-    """The rates that hold for a call, each with its name, in the order of names.
+def named(rates: tuple[Rate, ...], tenant: str, key: str) -> Sequence[tuple[str, Rate]]:
+    """The rates that hold for a caller's call, each with its name, in the order of names.
 
     Names of one caller begin alike, in braces: so a Redis cluster has all of them in one place.
     """
     caller = blake2b(f"{len(tenant)} {tenant} {key}".encode(), digest_size=16).hexdigest()
     found = [
         (f"{{{caller}}}:{rate.kind.value}:{rate.amount}:{rate.seconds}:{rate.endpoint}", rate)
-        for rate in of_endpoint(rates, endpoint)
+        for rate in rates
     ]
     return sorted(found, key=lambda pair: pair[0])

@@ -7,9 +7,10 @@ than the limit passes in any window, and room comes back at most a sixtieth of a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 SLOTS = 60
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
@@ -46,6 +47,7 @@ class Rate:
         return self.window // SLOTS
 
 
+@lru_cache(1024)
 def rates(text: str, kind: Kind, endpoint: str = "") -> tuple[Rate, ...]:
     """Those in a text such as `5/minute, 50/hour`. Raises ValueError that says what is wrong with it."""
     return tuple(_rate(part.strip(), kind, endpoint) for part in text.split(",") if part.strip())
@@ -95,6 +97,21 @@ class Counter:
             self.slots[slot] = max(self.slots[slot] - tokens, 0)
 
 
-def of_endpoint(all_of_them: Sequence[Rate], endpoint: str) -> tuple[Rate, ...]:
-    """Those that hold for its calls."""
-    return tuple(rate for rate in all_of_them if rate.endpoint in {"", endpoint})
+@dataclass(frozen=True)
+class RateBook:
+    """Who has which rates.
+
+    requests: of whoever has none of his own, as `rates` reads it; for calls of `endpoint`, or all when empty.
+    others: what everybody has beside. own: a key's id → what it has in the place of `requests`; empty for
+    nothing of its own.
+    """
+
+    requests: str = ""
+    endpoint: str = ""
+    others: Sequence[Rate] = ()
+    own: Callable[[str], str] = lambda key: ""
+
+    def of(self, key: str, endpoint: str) -> tuple[Rate, ...]:
+        """Those that hold for the key's calls of an endpoint."""
+        requests = rates(self.own(key) or self.requests, Kind.REQUESTS, self.endpoint)
+        return tuple(rate for rate in (*requests, *self.others) if rate.endpoint in {"", endpoint})

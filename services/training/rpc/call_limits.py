@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from services.chassis import callers
 from services.chassis.rates.limits import Limiter
+from services.chassis.rates.rate import Kind, RateBook, rates
 
 # What the limits are called: of calls that make or compute something, and of those that a model is for.
 REQUESTS, PREDICTIONS = "training", "predictions"
@@ -25,6 +27,11 @@ LIMITED = {
 # How the names of all others begin. They only look, or give something back, or go on with an upload that was
 # counted when it began; and whoever is at a limit has to be able to point a name back to the model before.
 FREE = ("Get", "List", "Watch", "Cancel", "Delete", "WriteUpload", "CompleteUpload", "SetAlias")
+
+
+def rate_book(requests: str, predictions: str, own: Callable[[str], str]) -> RateBook:
+    """What callers have. own: a key's id → its own limit of requests; see `RateBook`."""
+    return RateBook(requests, REQUESTS, rates(predictions, Kind.REQUESTS, PREDICTIONS), own)
 
 
 class CallLimits:

@@ -181,9 +181,16 @@ GOOD = {"id": "a1b2c3d4e5f6", "sha256": "0" * 64, "tenant": "t", "scopes": ["adm
 
 
 def test_one_key_a_line_will_do_as_well(path: Path) -> None:
-    second = {**GOOD, "id": "a" * 12, "expires": "2027-01-01T00:00:00Z", "note": "more is no harm"}
+    second = {
+        **GOOD,
+        "id": "a" * 12,
+        "expires": "2027-01-01T00:00:00Z",
+        "requests": "5/hour",
+        "note": "more is no harm",
+    }
     path.write_text(f"{json.dumps(GOOD)}\n\n{json.dumps(second)}\n")
     found = key_file.read(path)
+    assert [key.requests for key in found.values()] == ["", "5/hour"]
     assert [key.caller.key for key in found.values()] == [GOOD["id"], "a" * 12]
     assert found["a" * 12].expires == datetime(2027, 1, 1, tzinfo=UTC).timestamp()
 
@@ -198,6 +205,8 @@ def test_one_key_a_line_will_do_as_well(path: Path) -> None:
         ({"scopes": "admin"}, "scopes are"),
         ({"expires": "swordfish"}, "expires is not a time"),
         ({"expires": "2027-01-01T00:00:00"}, "no time zone"),
+        ({"requests": "swordfish"}, "requests is not a limit"),
+        ({"requests": ["5/hour"]}, "requests is not a limit"),
     ],
 )
 def test_what_is_wrong_is_said_and_not_repeated(path: Path, change: dict[str, Any], said: str) -> None:
@@ -259,7 +268,7 @@ def test_a_delegate_is_one_tenants_for_a_call_and_for_training_only(
     for tenant in ("team-a", "team-b"):
         caller = door.admit(CREATE, {"authorization": f"Bearer {key}", callers.HEADER: tenant})
         assert caller
-        assert (caller.tenant, caller.everywhere) == (tenant, False)
+        assert (caller.tenant, caller.everywhere, caller.delegated) == (tenant, False, True)
         assert caller.scopes == {Scope.TRAINING_READ, Scope.TRAINING_WRITE}
         named = {"authorization": f"Bearer {key}", callers.HEADER: tenant}
         assert problem(door, named, CHAT).startswith("PERMISSION_DENIED")
@@ -269,4 +278,5 @@ def test_a_delegate_is_one_tenants_for_a_call_and_for_training_only(
     other = {"authorization": f"Bearer {reader}", callers.HEADER: "team-b"}
     found = opened().admit(GET, other)
     assert found
+    assert not found.delegated
     assert found.tenant == "team-a"  # and who asks for another tenant's is refused where it is asked for

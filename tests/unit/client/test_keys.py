@@ -35,7 +35,8 @@ def test_a_key_is_created_listed_and_revoked(run: Run, tmp_path: Path) -> None:
     assert secret not in file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600
     file.chmod(0o644)  # as containers need it, whose user is another
-    other = json.loads(run("create", "--tenant", "b", "--scope", "admin", "--json").stdout)
+    limited = ("--tenant", "b", "--scope", "admin", "--requests", "9/day, 5/hour")
+    other = json.loads(run("create", *limited, "--json").stdout)
     assert file.stat().st_mode & 0o777 == 0o644
 
     listed = run("list", "--json").stdout
@@ -49,6 +50,7 @@ def test_a_key_is_created_listed_and_revoked(run: Run, tmp_path: Path) -> None:
     assert key_id in run("list").stdout
 
     assert run("revoke", key_id).exit_code == 0
+    assert [key.requests for key in read(file).values()] == ["9/day, 5/hour"]
     assert list(read(file)) == [other["id"]]
     assert run("revoke", key_id).exit_code == 3
     assert run("revoke", other["id"]).exit_code == 0
@@ -63,6 +65,9 @@ def test_a_key_is_created_listed_and_revoked(run: Run, tmp_path: Path) -> None:
         ("--tenant", "a", "--scope", "root"),
         ("--tenant", "a"),
         ("--tenant", "a", "--scope", "admin", "--expires", "soon"),
+        ("--tenant", "a", "--scope", "admin", "--requests", "5"),
+        ("--tenant", "a", "--scope", "admin", "--requests", "0/hour"),
+        ("--tenant", "a", "--scope", "admin", "--requests", "5/hour 6/day"),
     ],
 )
 def test_what_the_services_would_not_read_is_not_written(run: Run, tmp_path: Path, wrong: tuple[str]) -> None:

@@ -38,6 +38,12 @@ def _tenant(ctx: click.Context, param: click.Parameter, value: str) -> str:
     return value
 
 
+def _limit(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if not key_file.is_limit(value):
+        raise click.BadParameter("has to be like 50/hour or 200/day, 50/hour", ctx, param)
+    return value
+
+
 file_option: Callable[[Any], Any] = click.option(
     "--file",
     "path",
@@ -65,6 +71,12 @@ def command() -> None:
     help="What it is for; several are allowed.",
 )
 @click.option("--expires", type=Expiry(), help="Like 90d, 12h, 4w or 2027-01-31; never, when absent.")
+@click.option(
+    "--requests",
+    default="",
+    callback=_limit,
+    help="Like '200/day, 50/hour', in the place of each service's usual limit.",
+)
 @click.option("--name", default="", help="What you call it.")
 @file_option
 @json_option
@@ -91,9 +103,10 @@ def list_(session: Session, path: Path) -> None:
     if session.as_json:
         session.answer({"keys": [_shown(record) for record in records]})
         return
-    table = display.table("key", "tenant", "scopes", "name", "created", "expires")
+    table = display.table("key", "tenant", "scopes", "requests", "name", "created", "expires")
     for one in records:
-        table.add_row(one.id, one.tenant, " ".join(one.scopes), one.name, one.created, one.expires or "never")
+        cells = (one.id, one.tenant, " ".join(one.scopes), one.requests or "as usual", one.name, one.created)
+        table.add_row(*cells, one.expires or "never")
     display.console().print(table)
 
 
