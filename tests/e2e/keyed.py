@@ -27,9 +27,9 @@ class Keyed:
     file: Path
     shown: list[str] = field(default_factory=list)
 
-    def key(self, *scopes: str, tenant: str = "team-a") -> str:
+    def key(self, *scopes: str, tenant: str = "team-a", requests: str = "") -> str:
         """A new key, which the services know already."""
-        made = key_file.create(self.file, tenant, scopes)[1]
+        made = key_file.create(self.file, tenant, scopes, requests=requests)[1]
         self.shown.append(made)
         self.wait(made, 200)
         return made
@@ -64,6 +64,8 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
             "AI_TRAINING_API_KEY": key_file.create(file, "gateway", ["training:delegate"])[1],
             "HEALTH_API_KEY_FILE": str(own),
             "LOG_LEVEL": "DEBUG",
+            "RATE_LIMIT_ENABLED": "true",
+            **dict.fromkeys(("TRAINING_REQUESTS", "AI_REQUESTS", "AI_ENHANCE_REQUESTS"), "100000/day"),
             "OPENAI_BASE_URL": f"{address}/openai/v1",
             "ANTHROPIC_BASE_URL": f"{address}/anthropic",
             "OPENAI_API_KEY": KEY,

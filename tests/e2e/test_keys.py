@@ -20,8 +20,8 @@ from mlapi_client import Client, PermissionDenied, Unauthenticated, key_file
 
 from gateway.stack import SERVICES, Stack
 from tests.contract.waiting import until
-from tests.e2e.journeys import only_error
-from tests.e2e.keyed import Keyed
+from tests.e2e.journeys import flowers, only_error, upload
+from tests.e2e.keyed import EVERYTHING, Keyed
 
 CHEAP, HAIKU = "openai/gpt-5-mini", "anthropic/claude-haiku-4-5"
 UNKNOWN = "mlk_abcdefghijkl_" + "x" * 32
@@ -82,18 +82,59 @@ def test_a_key_is_for_its_scopes(keyed: Keyed) -> None:
 def test_the_python_client(keyed: Keyed, key: str, job: str) -> None:
     with Client(keyed.stack.address, api_key=key) as client:
         assert client.jobs.wait(job).tenant == "team-a"
-        # What is read is asked for with the caller's key; training goes on with the gateway's.
+    with Client(keyed.stack.address) as client, pytest.raises(Unauthenticated):
+        client.jobs.get(job)
+    reader = keyed.key("ai:call")
+    with Client(keyed.stack.address, api_key=reader) as client, pytest.raises(PermissionDenied):
+        client.ai.enhance_async(job_id=job)
+
+
+def test_a_caller_at_his_limit_waits_while_others_go_on(keyed: Keyed, key: str, job: str) -> None:
+    tight = keyed.key(*EVERYTHING, requests="3/hour")
+    spec = {"dataset_id": "flowers", "target": "kind", "logistic": {}}
+    rows = {"rows": [{"length": 0.5, "width": 0.5, "color": "red"}]}
+    with keyed.rest(tight) as rest, keyed.rest(key) as others:
+        model = until(lambda: others.get(f"/v1/jobs/{job}").json().get("model_id"), 60)
+        upload(rest, "more", flowers())
+        part = rest.post("/v1/uploads", json={"dataset_id": "more"}).json()["upload_id"]
+        assert rest.post("/v1/jobs", json={**spec, "epohcs": 1}).status_code == 400
+        made = rest.post("/v1/jobs", json=spec).json()["job_id"]
+        for path in (f"/v1/models/{model}:explain", f"/v1/models/{model}:export?format=ONNX"):
+            at_the_limit(rest.get(path))
+        at_the_limit(rest.post("/v1/jobs", json=spec))
+        at_the_limit(rest.post("/v1/datasets/more:upload", content=flowers()))
+        assert others.post("/v1/datasets", json={}).status_code == 200
+        # What was begun goes on, a model is there to be asked, and what is held can be given back.
+        assert rest.post(f"/v1/uploads/{part}:write?offset=0", content=flowers()).status_code == 200
+        assert rest.post(f"/v1/uploads/{part}:complete", json={}).status_code == 200
+        assert rest.post("/v1/jobs", json={**spec, "validate_only": True}).status_code == 200
+        assert rest.post(f"/v1/models/{model}:predict", json=rows).status_code == 200
+        assert rest.get("/v1/jobs").status_code == 200
+        assert rest.post(f"/v1/jobs/{made}:cancel").status_code in {200, 400}  # it may have ended
+        until(lambda: rest.delete(f"/v1/jobs/{made}").status_code == 200)
+    enhances_all_the_same(keyed, tight, job)
+
+
+def at_the_limit(answer: httpx.Response) -> None:
+    assert reason(429, answer) == "RATE_LIMITED"
+    assert 3540 <= int(answer.headers["retry-after"]) <= 3660
+
+
+def enhances_all_the_same(keyed: Keyed, key: str, job: str) -> None:
+    """What is read is asked for with the caller's key; training goes on with the gateway's."""
+    with Client(keyed.stack.address, api_key=key) as client:
         task = client.ai.enhance_async(job_id=job, max_trials=1, arms=["random"])
         until(lambda: client.ai.task(task.task_id).result.arms[0].sweep_ids, 60)
         [sweep] = client.ai.task(task.task_id).result.arms[0].sweep_ids
         assert client.sweeps.get(sweep).tenant == "team-a"
         client.ai.cancel(task.task_id)
         until(lambda: client.ai.task(task.task_id).status == "cancelled", 60)
-    with Client(keyed.stack.address) as client, pytest.raises(Unauthenticated):
-        client.jobs.get(job)
-    reader = keyed.key("ai:call")
-    with Client(keyed.stack.address, api_key=reader) as client, pytest.raises(PermissionDenied):
-        client.ai.enhance_async(job_id=job)
+    # The gateway counts by itself: enhancing was the first of three.
+    client = openai_sdk(keyed, key)
+    for _ in range(2):
+        client.chat.completions.create(model=CHEAP, messages=SAID)
+    with pytest.raises(openai.RateLimitError):
+        client.chat.completions.create(model=CHEAP, messages=SAID)
 
 
 def test_usage_and_budgets_are_the_keys_tenants(keyed: Keyed) -> None:

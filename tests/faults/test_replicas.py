@@ -48,6 +48,8 @@ def stack(postgres: Postgres, tmp_path: Path) -> Iterator[Stack]:
             "REDIS_URL": redis,
             "RATE_LIMIT_ENABLED": "true",
             "AI_REQUESTS": f"{LIMIT}/hour",
+            "TRAINING_REQUESTS": f"{LIMIT}/hour",
+            "TRAINING_PREDICTIONS": "100000/hour",
             "OPENAI_BASE_URL": f"{address}/openai/v1",
             "OPENAI_API_KEY": KEY,
             "TRAINING_LEASE_SECONDS": "3",
@@ -105,17 +107,18 @@ def load(stack: Stack, job: dict[str, Any]) -> Load:
             "read": lambda rest, _: rest.get(f"/v1/jobs/{job['job_id']}"),
             "list": lambda rest, _: rest.get("/v1/models"),
             "predict": lambda rest, _: rest.post(f"/v1/models/{job['model_id']}:predict", json=rows),
-            "create": lambda rest, once: rest.post(
-                "/v1/datasets", json={}, headers={"idempotency-key": once}
-            ),
+            "create": lambda rest, once: rest.post("/v1/datasets", json={}, headers=by_turns(once)),
             "chat": lambda rest, once: rest.post(
-                "/v1/ai/chat/completions",
-                json=chat,
-                headers={"idempotency-key": once, "x-tenant": f"load-{int(time.monotonic()) % 7}"},
+                "/v1/ai/chat/completions", json=chat, headers=by_turns(once)
             ),
             "usage": lambda rest, _: rest.get("/v1/ai/usage"),
         },
     )
+
+
+def by_turns(once: str) -> dict[str, str]:
+    """Of several tenants, so that none comes to its limit."""
+    return {"idempotency-key": once, "x-tenant": f"load-{int(time.monotonic()) % 7}"}
 
 
 def serving(stack: Stack, name: str) -> bool:
@@ -168,16 +171,16 @@ def test_nobody_notices_that_processes_die_or_are_restarted(stack: Stack, say: l
         assert min(running.answers.values()) > 10
         assert len(set(made)) == JOBS
         assert all(rest.get(f"/v1/jobs/{one}").json()["model_id"] for one in made)
-        exactly_the_limit(stack)
+        exactly_the_limit(stack, "/v1/ai/chat/completions", {"model": CHEAP, "messages": SAID}, 200)
+        exactly_the_limit(stack, "/v1/jobs/none:resume", {}, 404)
 
 
-def exactly_the_limit(stack: Stack) -> None:
-    """However many callers and processes there are."""
+def exactly_the_limit(stack: Stack, path: str, body: dict[str, Any], answer: int) -> None:
+    """However many callers and processes there are. answer: to a call that is let through."""
 
     def ask(_: int) -> int:
-        return rest.post("/v1/ai/chat/completions", json=body, headers={"x-tenant": "eager"}).status_code
+        return rest.post(path, json=body, headers={"x-tenant": "eager"}).status_code
 
-    body = {"model": CHEAP, "messages": SAID}
     limits = httpx.Limits(max_connections=16)
     with httpx.Client(base_url=stack.url, timeout=60, limits=limits) as rest, ThreadPoolExecutor(16) as pool:
-        assert Counter(pool.map(ask, range(LIMIT + 50))) == {200: LIMIT, 429: 50}
+        assert Counter(pool.map(ask, range(LIMIT + 50))) == {answer: LIMIT, 429: 50}
