@@ -11,6 +11,7 @@ locals {
   vendors    = { for vendor, arn in var.vendor_key_secret_arns : "${upper(vendor)}_API_KEY" => arn }
   artifacts  = var.artifacts_bucket == "" ? {} : { ARTIFACTS_URL = "s3://${var.artifacts_bucket}/${var.name}", AWS_REGION = var.region }
   every      = merge({ AUTH_MODE = "keys", API_KEYS_FILE = local.keys, DATA_DIR = local.data, LOG_LEVEL = "INFO" }, local.otlp)
+  limited    = { RATE_LIMIT_ENABLED = "true" }
   otlp       = var.otlp_endpoint == "" ? {} : { OTEL_EXPORTER_OTLP_ENDPOINT = var.otlp_endpoint }
   probe      = ["CMD", "python", "-m", "services.chassis.probe"]
   probe_edge = ["CMD", "python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5000/livez', timeout=4)"]
@@ -20,15 +21,15 @@ locals {
     training = {
       image       = "training"
       cpu         = floor(var.cpu * 0.6)
-      environment = merge(local.every, local.artifacts, { TRAINING_SLOTS = tostring(var.training_slots) })
-      secrets     = local.database
+      environment = merge(local.every, local.artifacts, local.limited, { TRAINING_SLOTS = tostring(var.training_slots) })
+      secrets     = merge(local.database, local.redis)
       probe       = local.probe
       after       = ["prepare"]
     }
     ai_gateway = {
       image       = "ai-gateway"
       cpu         = floor(var.cpu * 0.2)
-      environment = merge(local.every, { RATE_LIMIT_ENABLED = "true" })
+      environment = merge(local.every, local.limited)
       secrets     = merge(local.database, local.redis, local.delegate, local.vendors)
       probe       = local.probe
       after       = ["prepare"]

@@ -89,7 +89,7 @@ variable "artifacts_bucket" {
 }
 
 variable "redis_url_secret_arn" {
-  description = "Secret with redis://… of ElastiCache: the cache of AI calls that tasks share."
+  description = "Secret with redis://… of ElastiCache: callers' limits, and the cache of AI calls, that tasks share."
   type        = string
   default     = ""
 }

@@ -165,8 +165,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return answer
 
     async def _take_in(self, request: Any, call: _Call) -> Any:
-        """The request for its handler; one that can be read takes of its caller's limits. A stream of requests
-        is read by the handler."""
+        """The request for its handler; one that can be read takes of its caller's limits.
+
+        A stream of requests is read by the handler.
+        """
         if hasattr(request, "DESCRIPTOR"):
             self._reader.read(request, call.metadata.get("idempotency-key", ""))
         else:

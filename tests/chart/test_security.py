@@ -84,7 +84,7 @@ def test_vendors_keys_are_files_of_the_gateway_alone(example: Example) -> None:
     found = containers(example("embedded"))
     gateway = environment(found["ai-gateway"])
     assert gateway["OPENAI_API_KEY_FILE"] == "/etc/mlapi/vendors/openai-key"
-    assert gateway["RATE_LIMIT_ENABLED"] == "true"
+    assert {environment(found[name])["RATE_LIMIT_ENABLED"] for name in ("ai-gateway", "training")} == {"true"}
     pod = of(example("embedded"), "Deployment")["ai-gateway"]["spec"]["template"]["spec"]
     (vendors,) = [volume["secret"] for volume in pod["volumes"] if volume["name"] == "vendors"]
     assert vendors["secretName"] == "ai-service-keys"
@@ -178,7 +178,7 @@ def test_pods_may_go_where_their_urls_point() -> None:
     }
     assert ports == {
         "edge": {4318},
-        "training": {443, 5432, 4318, 8265},
+        "training": {443, 5432, 6379, 4318, 8265},
         "ai-gateway": {443, 5432, 6379, 4318, 11434},
         "health": {5432, 4318},
     }

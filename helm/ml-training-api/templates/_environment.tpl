@@ -32,6 +32,15 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Takes root. Of the services whose callers have limits, which are counted together where there is a Redis. */}}
+{{- define "mlapi.env.limits" -}}
+- {name: RATE_LIMIT_ENABLED, value: {{ .root.Values.rateLimit.enabled | quote }}}
+{{- with .root.Values.redis.existingSecret }}
+- name: REDIS_URL
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $.root.Values.redis.key }}}}
+{{- end }}
+{{- end -}}
+
 {{- define "mlapi.env.artifacts" -}}
 {{- with .root.Values.artifacts.url -}}
 - {name: ARTIFACTS_URL, value: {{ . | quote }}}
@@ -59,6 +68,9 @@
 {{ include "mlapi.env.service" . }}
 - {name: TRAINING_SLOTS, value: {{ .root.Values.training.slots | quote }}}
 - {name: TRAINING_MEMORY_BYTES, value: {{ .root.Values.training.attemptMemoryBytes | int64 | quote }}}
+{{ include "mlapi.env.limits" . }}
+- {name: TRAINING_REQUESTS, value: {{ .root.Values.rateLimit.trainingRequests | quote }}}
+- {name: TRAINING_PREDICTIONS, value: {{ .root.Values.rateLimit.predictions | quote }}}
 {{- if .root.Values.training.gpu.count }}
 - {name: COMPUTE_BACKEND, value: cupy}
 - {name: TRAINING_GPU_SLOTS, value: {{ .root.Values.training.gpu.count | quote }}}
@@ -70,7 +82,7 @@
 {{- define "mlapi.env.ai-gateway" -}}
 {{ include "mlapi.env.service" . }}
 - {name: TRAINING_ADDRESS, value: {{ include "mlapi.address" (dict "root" .root "name" "training") | quote }}}
-- {name: RATE_LIMIT_ENABLED, value: {{ .root.Values.rateLimit.enabled | quote }}}
+{{ include "mlapi.env.limits" . }}
 - {name: AI_REQUESTS, value: {{ .root.Values.rateLimit.requests | quote }}}
 - {name: AI_TOKENS, value: {{ .root.Values.rateLimit.tokens | quote }}}
 - {name: AI_ENHANCE_REQUESTS, value: {{ .root.Values.rateLimit.enhanceRequests | quote }}}
@@ -79,10 +91,6 @@
 {{- end }}
 {{- with .root.Values.ai.localBaseUrl }}
 - {name: LOCAL_BASE_URL, value: {{ . | quote }}}
-{{- end }}
-{{- with .root.Values.redis.existingSecret }}
-- name: REDIS_URL
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $.root.Values.redis.key }}}}
 {{- end }}
 {{- with .root.Values.auth.trainingDelegateKey }}
 - name: AI_TRAINING_API_KEY

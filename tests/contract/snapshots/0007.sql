@@ -108,6 +108,26 @@ CREATE TABLE sweeps (
 	UNIQUE (sweep_id)
 );
 INSERT INTO "sweeps" VALUES(1,'sweep-1','RUNNING','default','{"sweep_id":"sweep-1","display_name":"A sweep","base":{"train":{"dataset_id":"table","sha256":"a1","version":1,"content_id":""},"target":"kind","target_type":"TEXT","task":"classification","hyperparameters":{"algorithm":"mlp","hidden_sizes":[128,128],"max_epochs":100,"batch_size":64,"learning_rate":0.002,"weight_decay":0.01,"dropout":0.2,"ensemble_size":4,"early_stopping_patience":30,"label_smoothing":0.1,"architecture":"real_mlp","precision":"float32"},"seed":0,"validation_fraction":0.15,"test_fraction":0.15,"validation":null,"test":null,"warm_start_model_id":"","device":"cpu","max_attempts":3,"time_limit":0.0,"weighting":{"column":"","class_weight":null,"class_weights":[]},"split_seed":null,"excluded_columns":[],"transforms":[],"candidates":[],"ranked_by":"","prune_above":[],"folds":1},"rows":100,"space":{"parameters":[{"name":"learning_rate","range":{"low":0.001,"high":0.1,"log":true,"kind":"float"},"conditions":[]},{"name":"batch_size","range":{"low":16,"high":64,"log":false,"step":16,"kind":"int"},"conditions":[]},{"name":"hidden_sizes","range":{"values":[[16],[32,32]],"kind":"choice"},"conditions":[{"parameter":"batch_size","values":[16]}]}]},"sampler":"tpe","budget":{"max_trials":4,"max_seconds":0.0,"max_cost_usd":0.0},"metric":"log_loss","parallel":2,"create_time":"2026-01-02T03:04:05.678901Z","update_time":"2026-01-02T03:04:05.678901Z","begin_time":"2026-01-02T03:04:05.678901Z","tenant":"default","priority":0,"traceparent":"","proposals":[{"values":{"hidden_sizes":[16],"learning_rate":0.01},"source":"größe"}],"rejections":[{"index":1,"source":"proposal","reason":"values.x: unknown"}],"warm_start_sweep_ids":[],"learned":[{"values":{"learning_rate":0.02},"loss":-0.5}],"state":"RUNNING","trials":[{"number":0,"values":{"hidden_sizes":[16],"learning_rate":0.01},"source":"größe","job_id":"job-1-0","state":"SUCCEEDED","validation_metrics":{"f1":0.5},"test_metrics":{},"model_id":"","usage":{"wall_seconds":0.0,"cpu_seconds":0.0,"gpu_seconds":0.0,"samples":0},"error":null,"prune_above":[],"rungs":[]}],"earlier_seconds":0.0,"error":null,"end_time":null,"keep_models":false,"pruner":"none"}');
+CREATE TABLE training_audit (
+	seq BIGINT NOT NULL, 
+	time VARCHAR NOT NULL, 
+	tenant VARCHAR NOT NULL, 
+	"key" VARCHAR NOT NULL, 
+	method VARCHAR NOT NULL, 
+	resource VARCHAR NOT NULL, 
+	request_id VARCHAR NOT NULL, 
+	trace_id VARCHAR NOT NULL, 
+	code VARCHAR NOT NULL, 
+	left_out BIGINT NOT NULL, 
+	previous VARCHAR NOT NULL, 
+	hash VARCHAR NOT NULL, 
+	PRIMARY KEY (seq)
+)
+ WITHOUT ROWID
+
+;
+INSERT INTO "training_audit" VALUES(1,'2026-01-02T03:04:06.678901+00:00','größe','0123456789ab','/mlapi.training.v1.JobService/CancelJob','job-1','request-1','00000000000000000000000000000000','OK',0,'0000000000000000000000000000000000000000000000000000000000000000','c861a10f35f98f0eaf951810473e2a7b84247aff3a2565dc58469985ecd756fe');
+INSERT INTO "training_audit" VALUES(2,'2026-01-02T03:04:06.678901+00:00','größe','0123456789ab','/mlapi.training.v1.JobService/CancelJob','job-2','request-1','00000000000000000000000000000000','OK',0,'c861a10f35f98f0eaf951810473e2a7b84247aff3a2565dc58469985ecd756fe','69b480ef27fa911d53f09a14ac24f7f41046a4b2b21f7b297487f5a5ff4e69fa');
 CREATE TABLE training_rates (
 	name VARCHAR NOT NULL, 
 	slots TEXT NOT NULL, 
