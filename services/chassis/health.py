@@ -9,18 +9,24 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2
 
+from services.chassis.memory import MemoryWatch
+
 Response = health_pb2.HealthCheckResponse
+# The name under which a process says NOT_SERVING while it refuses what takes memory. It serves the rest, so
+# the empty name stays SERVING, and no balancer takes it away.
+MEMORY = "memory"
 
 
 class HealthServicer:
-    """Knows the services `names`, and the empty name for the whole process.
+    """Knows the services `names`, MEMORY, and the empty name for the whole process.
 
     The library's own servicer never ends a watch, so that one watcher would hold up every drain.
     """
 
-    def __init__(self, names: Collection[str], draining: asyncio.Event) -> None:
-        self._names = {"", *names}
+    def __init__(self, names: Collection[str], draining: asyncio.Event, memory: MemoryWatch) -> None:
+        self._names = {"", MEMORY, *names}
         self._draining = draining
+        self._memory = memory
 
     async def Check(self, request: Any, context: Any) -> Any:
         if request.service not in self._names:
@@ -38,4 +44,5 @@ class HealthServicer:
     def _answer(self, service: str) -> Any:
         if service not in self._names:
             return Response(status=Response.SERVICE_UNKNOWN)
-        return Response(status=Response.NOT_SERVING if self._draining.is_set() else Response.SERVING)
+        away = self._draining.is_set() or (service == MEMORY and self._memory.short())
+        return Response(status=Response.NOT_SERVING if away else Response.SERVING)

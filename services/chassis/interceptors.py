@@ -25,6 +25,7 @@ from services.chassis.errors import AppError, DeadlineExceeded, Internal, Unimpl
 from services.chassis.json_body import RequestReader
 from services.chassis.logs import REQUEST_ID, TRACE_ID
 from services.chassis.patience import Patience
+from services.chassis.shedding import Shedding
 from services.chassis.status import to_status, trailers
 from services.chassis.telemetry import RequestMetrics, Tracing, trace_id
 
@@ -55,6 +56,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     door: who may call; everyone without one. refusals: `/package.Service/Method` → how it refuses a caller.
     recorded: services that keep a record of each call themselves. audit: who writes down the others that
     change something. limit: of callers, if there is one.
+    shedding: what is refused for want of memory; nothing without.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         recorded: Collection[str] = (),
         audit: Auditor | None = None,
         limit: Limit | None = None,
+        shedding: Shedding | None = None,
     ) -> None:
         self.recorded = recorded
         self.audit = audit
@@ -77,23 +80,27 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._tracing = tracing
         self._door = door
         self._refusals = refusals or {}
-        self._wrapped: dict[str, Handler] = {}
+        self._shedding = shedding
+        self._wrapped: dict[tuple[str, bool], Handler] = {}
 
     async def intercept_service(
         self, continuation: Callable[..., Awaitable[Handler]], details: Any
     ) -> Handler:
-        """The wrapped handler of the called method; wrapped once."""
+        """The wrapped handler of the called method; wrapped once, and once more to be refused."""
         method = details.method
-        if method not in self._wrapped:
+        wanted = method, self._shedding is not None and self._shedding.due(method)
+        if wanted not in self._wrapped:
             handler = await continuation(details)
             if handler is None:  # not kept: callers choose the name
                 return grpc.unary_unary_rpc_method_handler(self._unary(UNKNOWN, _unknown_method(method)))
-            self._wrapped[method] = self._wrap(method, handler)
-        return self._wrapped[method]
+            self._wrapped[wanted] = self._wrap(*wanted, handler)
+        return self._wrapped[wanted]
 
-    def _wrap(self, method: str, handler: Handler) -> Handler:
+    def _wrap(self, method: str, shed: bool, handler: Handler) -> Handler:
         codec = (handler.request_deserializer, handler.response_serializer)
-        match handler.request_streaming, handler.response_streaming:
+        # A request that is taken as a stream is received when its handler asks for it, so one that is to be
+        # refused never is.
+        match handler.request_streaming or shed, handler.response_streaming:
             case False, False:
                 return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *codec)
             case False, True:
@@ -101,19 +108,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     self._stream(method, handler.unary_stream), *codec
                 )
             case True, False:
-                return grpc.stream_unary_rpc_method_handler(self._unary(method, handler.stream_unary), *codec)
+                behavior = handler.stream_unary or handler.unary_unary
+                return grpc.stream_unary_rpc_method_handler(self._unary(method, behavior, shed), *codec)
             case _:
-                return grpc.stream_stream_rpc_method_handler(
-                    self._stream(method, handler.stream_stream), *codec
-                )
+                behavior = handler.stream_stream or handler.unary_stream
+                return grpc.stream_stream_rpc_method_handler(self._stream(method, behavior, shed), *codec)
 
-    def _unary(self, method: str, behavior: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    def _unary(
+        self, method: str, behavior: Callable[..., Any], shed: bool = False
+    ) -> Callable[..., Awaitable[Any]]:
         blocking = not inspect.iscoroutinefunction(behavior)
 
         async def answer(request: Any, context: Any) -> Any:
             call = _Call(self, method, context, request)
             try:
-                if (refusal := await self._refused(call, context)) is not None:
+                if (refusal := await self._refused(call, context, shed)) is not None:
                     return refusal
                 request = await self._take_in(request, call)
                 response = await call.in_time(
@@ -127,11 +136,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return answer
 
-    def _stream(self, method: str, behavior: Callable[..., Any]) -> Callable[..., AsyncIterator[Any]]:
+    def _stream(
+        self, method: str, behavior: Callable[..., Any], shed: bool = False
+    ) -> Callable[..., AsyncIterator[Any]]:
         async def answer(request: Any, context: Any) -> AsyncIterator[Any]:
             call = _Call(self, method, context, request)
             try:
-                if (refusal := await self._refused(call, context)) is not None:
+                if (refusal := await self._refused(call, context, shed)) is not None:
                     yield refusal
                     return
                 request = await self._take_in(request, call)
@@ -146,15 +157,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return answer
 
-    async def _refused(self, call: _Call, context: Any) -> Any:
+    async def _refused(self, call: _Call, context: Any, shed: bool) -> Any:
         """The answer that turns the caller away, in the method's own form; None when the caller may go on.
 
-        Raises Unauthenticated and PermissionDenied where the method has no such form.
+        Raises Unauthenticated, PermissionDenied and Unavailable where the method has no such form.
         """
         try:
             if call.method != UNKNOWN:
                 caller = self._door.admit(call.method, call.metadata) if self._door else None
                 callers.enter(caller, call.metadata)
+            if shed and self._shedding:
+                raise self._shedding.refusal(call.method)
             return None
         except AppError as error:
             call.refusal = error

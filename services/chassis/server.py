@@ -26,7 +26,9 @@ from services.chassis.interceptors import CallInterceptor, Limit, Refusal
 from services.chassis.json_body import RequestReader
 from services.chassis.key_file import KeyFile
 from services.chassis.machine_metrics import MachineMetrics
+from services.chassis.memory import MemoryWatch
 from services.chassis.settings import ServiceSettings
+from services.chassis.shedding import Shedding
 from services.chassis.telemetry import RequestMetrics
 from services.chassis.telling import Telling
 from services.chassis.tls import TlsFiles, server_credentials
@@ -84,11 +86,13 @@ class Served:
     reflected: Sequence[str] = ()  # services of other processes that reflection describes as well
     audit: Auditor | None = None  # of a service that has a database
     limit: Limit | None = None  # of callers
+    memory: MemoryWatch | None = None  # one of its own where somebody else has to look as well
 
 
 async def serve(settings: ServiceSettings, served: Served) -> None:
     """Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once."""
-    MachineMetrics(settings.data_dir, served.registry)
+    memory = served.memory or MemoryWatch(settings.memory_high)
+    MachineMetrics(settings.data_dir, memory, served.registry)
     told = Telling(served.name, settings, served.registry)
     interceptor = CallInterceptor(
         RequestReader(settings.max_json_bytes),
@@ -99,6 +103,7 @@ async def serve(settings: ServiceSettings, served: Served) -> None:
         recorded={registration.name for registration in served.registrations if registration.recorded},
         audit=served.audit,
         limit=served.limit,
+        shedding=Shedding(memory, served.registry),
     )
     options = [
         # Two servers on one port would share its calls in silence.
@@ -108,7 +113,7 @@ async def serve(settings: ServiceSettings, served: Served) -> None:
         *BOUNDED_STREAMS,
     ]
     server = grpc.aio.server(interceptors=[interceptor], options=options)
-    _register(server, served)
+    _register(server, served, memory)
     with _listening(settings.bind_host, served.grpc_port) as address:
         port = _open(server, address, settings.tls)
     with _listening(settings.bind_host, served.metrics_port):
@@ -190,11 +195,11 @@ def _refusals(served: Served) -> dict[str, Refusal]:
     }
 
 
-def _register(server: grpc.aio.Server, served: Served) -> None:
+def _register(server: grpc.aio.Server, served: Served, memory: MemoryWatch) -> None:
     for registration in served.registrations:
         registration.add(registration.servicer, server)
     own = [registration.name for registration in served.registrations]
-    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(own, served.draining), server)
+    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(own, served.draining, memory), server)
     names = [*own, *served.reflected, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
     reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
 

@@ -87,6 +87,8 @@ class ServiceSettings(BaseSettings):
     otel_logs_exporter: Literal["otlp", "none"] = "otlp"
     otel_metric_export_interval: float = Field(60_000, gt=0)  # milliseconds
     max_json_bytes: int = Field(4 * 1024 * 1024, gt=0)
+    # From here on calls that take memory are refused; of what the control group or the machine has. 0: never.
+    memory_high_percent: float = Field(90.0, ge=0, le=100)
 
     # Field by field, not over the whole: pydantic looks at the whole only when every field is right, and so
     # would keep these errors back until the others are mended.
@@ -148,6 +150,11 @@ class ServiceSettings(BaseSettings):
         if url and not (found and place and scheme in OBJECT_STORAGE):
             raise ValueError(f"has to begin with one of {', '.join(f'{one}://' for one in OBJECT_STORAGE)}")
         return url
+
+    @property
+    def memory_high(self) -> float:
+        """From 0, which is never, to 1."""
+        return self.memory_high_percent / 100
 
     @property
     def tokens(self) -> TokenSettings | None:

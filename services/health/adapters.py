@@ -15,6 +15,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from mlapi.ai_gateway.v1 import status_service_pb2, status_service_pb2_grpc
 
+from services.chassis.health import MEMORY
 from services.health import domain
 from services.health.application import Check
 from services.health.domain import Component, Status
@@ -22,7 +23,6 @@ from services.health.domain import Component, Status
 log = logging.getLogger("health")
 TIMEOUT_SECONDS = 1.0
 POSTGRESQL_PORT = 5432
-_SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 class ServiceCheck:
@@ -34,13 +34,11 @@ class ServiceCheck:
     async def __call__(self) -> Component:
         began = time.perf_counter()
         try:
-            answer = await self._stub.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS)
+            answer = await self._stub.List(health_pb2.HealthListRequest(), timeout=TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as error:
             return Component(Status.UNHEALTHY, _refusal(error))
-        if answer.status != _SERVING:
-            name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
-            return Component(Status.UNHEALTHY, f"It says {name}.")
-        return Component(Status.HEALTHY, f"Answers in {time.perf_counter() - began:.4f} seconds.")
+        seconds = time.perf_counter() - began
+        return domain.service(_status(answer, ""), _status(answer, MEMORY), seconds)
 
 
 class GatewayProviders:
@@ -158,6 +156,11 @@ def database_check(url: str) -> Check:
     if url.startswith("sqlite"):
         return SqliteCheck(Path(url.partition("///")[2].partition("?")[0]))
     return PostgresqlCheck(url)
+
+
+def _status(answer: health_pb2.HealthListResponse, name: str) -> str:
+    """How the service says that it is, under that name."""
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.statuses[name].status))
 
 
 def _refusal(error: grpc.aio.AioRpcError) -> str:

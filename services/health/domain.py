@@ -57,7 +57,16 @@ def overall(services: Mapping[str, Component], ai_services: Mapping[str, Compone
 
 def ready(services: Mapping[str, Component]) -> bool:
     """Whether every service takes calls."""
-    return all(services[name].status is Status.HEALTHY for name in SERVING)
+    return all(services[name].status is not Status.UNHEALTHY for name in SERVING)
+
+
+def service(whole: str, memory: str, seconds: float) -> Component:
+    """One that says so of the whole of itself and of its memory, in the words of `grpc.health.v1`."""
+    if whole != "SERVING":
+        return Component(Status.UNHEALTHY, f"It says {whole}.")
+    if memory == "NOT_SERVING":
+        return Component(Status.DEGRADED, "Its memory is short, so it refuses calls that take some.")
+    return Component(Status.HEALTHY, f"Answers in {seconds:.4f} seconds.")
 
 
 def disk(free: int, wanted: int) -> Component:

@@ -31,6 +31,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.chassis.audit.auditor import Auditor
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable, Violation
 from services.chassis.logs import JsonFormatter
+from services.chassis.memory import MemoryWatch
 from services.chassis.server import Registration, Served, serve
 from services.chassis.settings import ServiceSettings
 
@@ -187,7 +188,9 @@ kinds = pytest.mark.parametrize("kind", CALLS)
 
 
 @asynccontextmanager
-async def running(log: Lines, audit: Auditor | None = None, **settings: Any) -> AsyncIterator[Running]:
+async def running(
+    log: Lines, *, audit: Auditor | None = None, memory: MemoryWatch | None = None, **settings: Any
+) -> AsyncIterator[Running]:
     """The chassis' own `serve` on free ports, until the block ends."""
     handlers, draining = Handlers(), asyncio.Event()
     served = Served(
@@ -201,6 +204,7 @@ async def running(log: Lines, audit: Auditor | None = None, **settings: Any) -> 
         registry=CollectorRegistry(),
         draining=draining,
         audit=audit,
+        memory=memory,
     )
     serving = asyncio.create_task(serve(ServiceSettings(drain_timeout=5, **settings), served))
     earlier = len(log.lines)

@@ -22,6 +22,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from mlapi.ai_gateway.v1 import status_service_pb2, status_service_pb2_grpc
 from mlapi.health.v1 import health_service_pb2, health_service_pb2_grpc
 
+from services.chassis.health import MEMORY
 from services.chassis.telemetry import VERSION
 from services.health.__main__ import build
 from services.health.adapters import PostgresqlCheck, SqliteCheck, database_check
@@ -38,15 +39,18 @@ class FakeService(health_pb2_grpc.HealthServicer, status_service_pb2_grpc.Status
     """Says how it is when it is asked, and counts how often that was."""
 
     def __init__(self) -> None:
-        self.status = SERVING
+        self.status = self.memory = SERVING
         self.reachable = True
         self.asked = 0
         self.answering = asyncio.Event()
         self.answering.set()
 
-    async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:
+    async def List(self, request: Any, context: Any) -> health_pb2.HealthListResponse:
         self.asked += 1
-        return health_pb2.HealthCheckResponse(status=self.status)
+        found = {"": self.status, MEMORY: self.memory}
+        return health_pb2.HealthListResponse(
+            statuses={name: health_pb2.HealthCheckResponse(status=one) for name, one in found.items()}
+        )
 
     async def GetStatus(self, request: Any, context: Any) -> status_service_pb2.GetStatusResponse:
         await self.answering.wait()
@@ -192,6 +196,18 @@ def test_training_that_drains_is_unhealthy(data_dir: Path) -> None:
         assert report.status == "unhealthy"
         assert "NOT_SERVING" in report.services["training"].message
         assert metadata.items() >= UNAVAILABLE.items()
+
+    in_world(data_dir, act)
+
+
+def test_training_whose_memory_is_short_degrades_and_is_ready(data_dir: Path) -> None:
+    async def act(world: World) -> None:
+        world.training.memory = NOT_SERVING
+        report, metadata = await world.report()
+        assert report.status == report.services["training"].status == "degraded"
+        assert "memory is short" in report.services["training"].message
+        assert metadata.items() >= UNAVAILABLE.items()
+        assert (await world.readiness())[0] == "ok"
 
     in_world(data_dir, act)
 

@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from gateway.dev_ca import certificates
 from services.chassis.health import HealthServicer
+from services.chassis.memory import MemoryWatch
 from services.chassis.probe import complaint
 from services.chassis.settings import ProbeSettings
 from services.chassis.tls import TlsFiles, server_credentials
@@ -30,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @asynccontextmanager
 async def serving(draining: asyncio.Event, tls: TlsFiles | None = None) -> AsyncIterator[int]:
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer([], draining), server)
+    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer([], draining, MemoryWatch(0)), server)
     shown = server_credentials(tls) if tls else None
     address = "127.0.0.1:0"
     port = server.add_secure_port(address, shown) if shown else server.add_insecure_port(address)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.chassis.errors import FailedPrecondition, Unavailable
+from services.chassis.errors import Unavailable
 
 # Seconds for an answer of the head, which has it in memory.
 PATIENCE = 10.0
@@ -46,7 +46,7 @@ class RayJob:
 class RayJobs:
     """The jobs of one cluster. url: of its dashboard. token: what the cluster asks for, empty if nothing.
 
-    Raises Unavailable when the cluster does not answer, and FailedPrecondition when it does not let us in.
+    Raises Unavailable when the cluster does not answer, or does not let us in.
     """
 
     def __init__(self, url: str, token: str = "") -> None:
@@ -113,7 +113,7 @@ def _refused(error: urllib.error.HTTPError) -> None:
     last = text.splitlines()[-1] if text else ""
     if error.code in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
         message = f"Ray does not let this service in ({error.code}); see RAY_AUTH_TOKEN."
-        raise FailedPrecondition("SERVICE_UNAVAILABLE", message)
+        raise Unavailable("SERVICE_UNAVAILABLE", message)
     raise Unavailable("SERVICE_UNAVAILABLE", f"Ray answered {error.code}: {last[:200]}")
 
 

@@ -17,6 +17,8 @@ from deploy.grafana import build
 from services.ai_gateway.adapters.telemetry.metrics import AiMetrics, Circuits
 from services.chassis.audit.auditor import Auditor
 from services.chassis.machine_metrics import MachineMetrics
+from services.chassis.memory import MemoryWatch
+from services.chassis.shedding import Shedding
 from services.chassis.telemetry import RequestMetrics
 from services.training.adapters.metrics import TrainingMetrics
 
@@ -55,7 +57,8 @@ def exported(tmp_path: Path) -> set[str]:
     AiMetrics(registry)
     Circuits(dict, registry)
     TrainingMetrics(unread, registry)
-    MachineMetrics(tmp_path, registry)
+    MachineMetrics(tmp_path, MemoryWatch(0), registry)
+    Shedding(MemoryWatch(0), registry)
     Auditor("training", unread, registry)
     return {f"{one.name}{end}" for one in registry.collect() for end in ENDINGS.get(one.type, [])}
 

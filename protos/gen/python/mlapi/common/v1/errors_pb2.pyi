@@ -146,6 +146,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The caller is not known. UNAUTHENTICATED."""
     PERMISSION_DENIED: _ErrorReason.ValueType  # 55
     """The caller may not do this. PERMISSION_DENIED."""
+    OVERLOADED: _ErrorReason.ValueType  # 57
+    """Memory is short where the call came to, which is none that reads, cancels or deletes; `RetryInfo` says when
+    to try again. UNAVAILABLE.
+    """
     INTERNAL: _ErrorReason.ValueType  # 56
     """A defect in this product; the request id finds it in the logs. INTERNAL."""
     UNTRAINABLE_DATA: _ErrorReason.ValueType  # 60
@@ -296,6 +300,10 @@ UNAUTHENTICATED: ErrorReason.ValueType  # 54
 """The caller is not known. UNAUTHENTICATED."""
 PERMISSION_DENIED: ErrorReason.ValueType  # 55
 """The caller may not do this. PERMISSION_DENIED."""
+OVERLOADED: ErrorReason.ValueType  # 57
+"""Memory is short where the call came to, which is none that reads, cancels or deletes; `RetryInfo` says when
+to try again. UNAVAILABLE.
+"""
 INTERNAL: ErrorReason.ValueType  # 56
 """A defect in this product; the request id finds it in the logs. INTERNAL."""
 UNTRAINABLE_DATA: ErrorReason.ValueType  # 60
