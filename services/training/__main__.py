@@ -24,6 +24,7 @@ from services.chassis.audit.auditor import Auditor
 from services.chassis.database import Database
 from services.chassis.group_commit import GroupCommit
 from services.chassis.key_file import own_requests
+from services.chassis.memory import MemoryWatch
 from services.chassis.rates.limiter_sql import SqlLimiter
 from services.chassis.schema import migrate
 from services.chassis.server import Registration, Served, run
@@ -90,7 +91,8 @@ def build(settings: TrainingSettings) -> Served:
     artifacts.clear_spools(STALE_SPOOL_SECONDS)
     executor = _executor(settings)
     registry = CollectorRegistry()
-    reconciler = _reconciler(settings, store, artifacts, executor, TrainingMetrics(store, registry))
+    memory, metrics = MemoryWatch(settings.memory_high), TrainingMetrics(store, registry)
+    reconciler = _reconciler(settings, store, artifacts, executor, metrics=metrics, memory=memory)
     jobs = Jobs(
         store=store,
         artifacts=artifacts,
@@ -99,6 +101,7 @@ def build(settings: TrainingSettings) -> Served:
         wake=reconciler.wake,
         slots=settings.slots(),
         grace=timedelta(seconds=settings.training_grace_seconds),
+        held=reconciler.held,
     )
     create = CreateJob(store, clock.now, reconciler.wake, settings.slots(), traceparent)
     driver = _driver(settings, store, artifacts, reconciler)
@@ -121,6 +124,7 @@ def build(settings: TrainingSettings) -> Served:
         background=_running(reconciler, driver, closing),
         audit=Auditor("training", database, registry),
         limit=_limits(settings, url, closing),
+        memory=None if settings.ray_address else memory,  # of this machine, and attempts are on others
     )
 
 
@@ -138,7 +142,9 @@ def _reconciler(
     store: SqlStore,
     artifacts: Artifacts,
     executor: Executor,
+    *,
     metrics: TrainingMetrics,
+    memory: MemoryWatch,
 ) -> Reconciler:
     return Reconciler(
         store=store,
@@ -150,6 +156,7 @@ def _reconciler(
         limits=settings.limits(),
         host=settings.home(),
         observer=metrics,
+        memory=None if settings.ray_address else memory,  # of this machine, and attempts are on others
     )
 
 

@@ -18,7 +18,7 @@ from collections.abc import Collection, Sequence
 
 import psutil
 
-from services.training.adapters.executor_local import kills_for_memory
+from services.chassis.memory import kills
 from services.training.application.losses import EXIT_ENVIRONMENT, EXIT_MEMORY
 from services.training.settings import missing, worker_environment
 
@@ -33,7 +33,7 @@ def main(patience: float, needed: Collection[str], command: Sequence[str]) -> No
         sys.exit(EXIT_ENVIRONMENT)
     # Ray asks the whole tree to end. A handler and not SIG_IGN, which the command would inherit.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    kills = kills_for_memory()
+    before = kills()
     libc = ctypes.CDLL(None)
     child = subprocess.Popen(
         command,
@@ -42,7 +42,7 @@ def main(patience: float, needed: Collection[str], command: Sequence[str]) -> No
     )
     code = _ended(child.pid, patience)
     _end_the_rest()
-    if code == -signal.SIGKILL and kills_for_memory() > kills:
+    if code == -signal.SIGKILL and kills() > before:
         sys.exit(EXIT_MEMORY)
     if code < 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -14,7 +14,6 @@ import pytest
 
 from services.training.application.ports import Executor, Exit, Slot
 from services.training.domain.job import Device
-from tests.contract.memory_limit import little_memory
 from tests.contract.waiting import until
 
 CPU = Slot(Device.CPU)
@@ -152,12 +151,6 @@ class ExecutorContract:
         other.cancel(attempt.handle, force=True)
         attempt.gone()
         assert dead(process)
-
-    def test_want_of_memory_is_told_from_other_ends(self, start: Start, tmp_path: Path) -> None:
-        with little_memory() as join:
-            code = f"{join}held = []\nwhile True: held.append(b'x' * (1 << 20))"
-            ended = start(code).gone()
-        assert (ended.code, ended.out_of_memory) == (-9, True)
 
     def test_what_is_kept_of_a_job_is_forgotten_with_it(self, start: Start) -> None:
         attempt = start("print('hello', flush=True); raise SystemExit(3)")

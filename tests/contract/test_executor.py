@@ -16,6 +16,7 @@ import pytest
 from services.training.adapters.executor_local import LocalExecutor
 from services.training.application.ports import Exit, Slot
 from services.training.domain.job import Device
+from tests.contract.control_groups import MEMBERS, control_group
 from tests.contract.executors import CPU, PARENT, SLEEP, Attempt, ExecutorContract, Start, dead
 from tests.contract.waiting import until
 
@@ -147,6 +148,23 @@ def test_a_handle_holds_when_the_clock_is_set(start: Start, monkeypatch: pytest.
 )
 def test_last_words_are_the_end_of_the_log(start: Start, code: str, expected: Exit) -> None:
     assert start(code).gone() == expected
+
+
+def test_when_memory_runs_out_an_attempt_goes_first_and_is_known_to_have_gone_so(tmp_path: Path) -> None:
+    """In a real control group, of which the one that submits takes more than the attempt."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from tests.contract.test_executor import CPU, local; from tests.contract.waiting import until\n"
+        "Path(sys.argv[1]).write_text('0'); held = bytearray(b'x') * (200 << 20)\n"
+        "executor = local(Path(sys.argv[2]), 'more = []\\nwhile True: more.append(bytearray(1 << 20))')\n"
+        "handle = executor.submit('job-1', 2, CPU); until(lambda: not executor.alive(handle))\n"
+        "print(executor.exit(handle, 'job-1', 2))"
+    )
+    with control_group(300 << 20) as group:
+        command = [sys.executable, "-c", code, str(group / MEMBERS), str(tmp_path)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(Exit(-9, out_of_memory=True))
 
 
 def test_an_end_that_nobody_saw_has_its_last_words(start: Start, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from services.training.adapters.outbox_disk import disk_outboxes
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.jobs import Jobs
 from services.training.application.limits import Limits
+from services.training.application.ports import Memory
 from services.training.application.reconcile import Reconciler
 from services.training.domain.dataset import ColumnType, Reading
 from services.training.domain.hyperparameters import Hyperparameters, Mlp
@@ -110,6 +111,7 @@ def core(
     slots: int = 2,
     start: bool = True,
     settings: Mapping[str, str] | None = None,
+    memory: Memory | None = None,
 ) -> Iterator[Core]:
     """A running one; nothing of it or of its workers is left at the end.
 
@@ -139,6 +141,7 @@ def core(
         clock=clock.now,
         slots=by_device,
         limits=limits,
+        memory=memory,
     )
     jobs = Jobs(
         store=store,

@@ -14,6 +14,7 @@ from services.chassis.errors import Unavailable
 from services.training.adapters.executor_ray import RayExecutor
 from services.training.adapters.ray_jobs import RayJobs
 from services.training.application.losses import of_exit
+from tests.contract.control_groups import MEMBERS, control_group
 from tests.contract.executors import CPU, STUBBORN, Attempt, ExecutorContract, Start, dead
 from tests.contract.waiting import until
 from tests.ray.cluster import Cluster, Machine
@@ -65,6 +66,13 @@ def test_a_lost_machine_is_the_end_of_its_attempts(start: Start, machine: Machin
     machine.lost()
     assert attempt.gone().code is None
     assert dead(process)
+
+
+def test_want_of_memory_is_told_from_other_ends(start: Start) -> None:
+    with control_group(200 << 20) as group:
+        join = f"[open('{group / MEMBERS}', 'w').write(str(pid)) for pid in (os.getppid(), os.getpid())]"
+        ended = start(f"import os\n{join}\nmore = []\nwhile True: more.append(bytearray(1 << 20))").gone()
+    assert (ended.code, ended.out_of_memory) == (-9, True)
 
 
 def test_a_machine_without_the_database_is_told_from_a_crash(cluster: Cluster, machine: Machine) -> None:

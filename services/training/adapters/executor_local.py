@@ -12,10 +12,13 @@ from threading import Thread
 
 import psutil
 
+from services.chassis import memory
 from services.training.application.ports import Exit, Slot
 
 # Enough of a log's end to hold its last line.
 LAST_BYTES = 4096
+# Of 1000: as if it took half of all memory more than it does.
+FIRST_TO_GO = 500
 _FROZEN = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
 
@@ -50,7 +53,7 @@ class LocalExecutor:
     def submit(self, job_id: str, attempt: int, slot: Slot) -> str:
         if running := self.find(job_id, attempt):
             return running
-        kills = kills_for_memory()
+        kills = memory.kills()
         device = {} if slot.gpu is None else {"CUDA_VISIBLE_DEVICES": str(slot.gpu)}
         with self._log(job_id, attempt).open("ab") as log:
             child = subprocess.Popen(
@@ -61,6 +64,7 @@ class LocalExecutor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        _give_up_first(child.pid)
         handle = f"{child.pid}:{_start_time(child.pid)}"
         # Nobody asks how those ended that ended well.
         self._started = {name: one for name, one in self._started.items() if one.code != 0}
@@ -99,7 +103,7 @@ class LocalExecutor:
             return Exit(last_words=self._last_words(job_id, attempt))
         started.reaper.join()
         killed = started.code == -signal.SIGKILL
-        out_of_memory = killed and kills_for_memory() > started.kills_before
+        out_of_memory = killed and memory.kills() > started.kills_before
         return Exit(started.code, out_of_memory, self._last_words(job_id, attempt))
 
     def forget(self, job_id: str) -> None:
@@ -119,14 +123,10 @@ class LocalExecutor:
         return lines[-1] if lines else ""
 
 
-def kills_for_memory() -> int:
-    """How many processes this machine has killed for want of memory since it started."""
+def _give_up_first(pid: int) -> None:
+    """When memory runs out, the kernel is to end this process before any service."""
     with suppress(OSError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            name, _, count = line.partition(" ")
-            if name == "oom_kill":
-                return int(count)
-    return 0
+        Path(f"/proc/{pid}/oom_score_adj").write_text(str(FIRST_TO_GO))
 
 
 def _pid(handle: str) -> int | None:

@@ -42,6 +42,9 @@ class TrainingMetrics(Collector):
             ["reason"],
             registry=registry,
         )
+        self._evicted = Counter(
+            "ml_api_job_attempts_evicted", "Attempts that were ended for want of memory", registry=registry
+        )
         registry.register(self)
 
     def started(self, job: Job) -> None:
@@ -51,6 +54,9 @@ class TrainingMetrics(Collector):
 
     def lost(self, reason: str) -> None:
         self._lost.labels(reason).inc()
+
+    def evicted(self) -> None:
+        self._evicted.inc()
 
     def collect(self) -> Iterable[Metric]:
         """One sample for each state, also for those that no job is in."""

@@ -36,7 +36,7 @@ MOST_ENTRIES = 10_000
 class Jobs:
     """The jobs of this installation. `wake` tells the reconciler that there is something to do.
 
-    grace: how long an attempt has to stop by itself.
+    grace: how long an attempt has to stop by itself. held: why none begins here, see `Room`.
     """
 
     store: Store
@@ -46,6 +46,7 @@ class Jobs:
     wake: Callable[[], None]
     slots: Mapping[Device, int]
     grace: timedelta
+    held: Callable[[], str] = str
 
     def get(self, job_id: str) -> Job:
         """Raises NotFound. A look-up by key."""
@@ -59,7 +60,7 @@ class Jobs:
     def places(self) -> dict[str, Place]:
         """Where each waiting job waits, by its id."""
         with self.store.read() as tx:
-            return places(tx.jobs.standings(), self.slots)
+            return places(tx.jobs.standings(), self.slots, self.held())
 
     def page(self, size: int, token: str, state: JobState | None) -> tuple[list[Job], str]:
         """One page, newest first, and the token of the next."""

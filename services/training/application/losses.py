@@ -34,6 +34,12 @@ def stalled(seconds: float) -> Loss:
     return Loss(JobError("ABORTED", "TRAINING_STALLED", text))
 
 
+def crowded() -> Loss:
+    """It was ended for want of memory, as earlier attempts had been, and never came further."""
+    text = "It was ended again and again, for there was no memory for it beside other jobs. Resume it later."
+    return Loss(JobError("RESOURCE_EXHAUSTED", "OUT_OF_MEMORY", text))
+
+
 def of_exit(exit: Exit) -> Loss:
     """It ended by itself, or by a stranger's hand."""
     if exit.code == EXIT_ENVIRONMENT:

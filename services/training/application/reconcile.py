@@ -20,14 +20,15 @@ from services.training.application.losses import Loss
 from services.training.application.ports import (
     Artifacts,
     Executor,
+    Memory,
     Observer,
     Outboxes,
-    Slot,
     Store,
     Transaction,
 )
-from services.training.domain.job import LIVE, Device, Job, JobError, JobState
-from services.training.domain.schedule import next_to_start
+from services.training.application.room import Plenty, Room, evicted
+from services.training.application.starting import Starter, still
+from services.training.domain.job import LIVE, Device, Job, JobError
 
 log = logging.getLogger("reconciler")
 # A tick without work is two look-ups.
@@ -45,6 +46,7 @@ class Reconciler:
     once, by whoever is first, in a transaction that looks again.
 
     slots: attempts at once on each kind of device of this machine. host: its name, see home.py.
+    memory: of this machine; plenty without.
     """
 
     def __init__(
@@ -59,13 +61,13 @@ class Reconciler:
         limits: Limits | None = None,
         host: str = "",
         observer: Observer | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self._store = store
         self._artifacts = artifacts
         self._executor = executor
         self._outboxes = outboxes
         self._clock = clock
-        self._slots = slots
         self._limits = limits or Limits()
         self._home = Home(host, timedelta(seconds=self._limits.lease + self._limits.start))
         self._observer = observer
@@ -73,7 +75,19 @@ class Reconciler:
         self._stopping = Event()
         self._losses: dict[str, Loss] = {}
         self._could_write: dict[str, datetime] = {}  # since when we could, by those we doubt
-        self._lingering = Lingering(executor, clock, timedelta(seconds=self._limits.grace))
+        self._lingering = Lingering(executor, clock, self._grace)
+        self._room = Room(memory or Plenty(), executor, clock, self._grace)
+        self._starter = Starter(
+            store,
+            executor,
+            clock,
+            slots=slots,
+            limits=self._limits,
+            home=self._home,
+            room=self._room,
+            lingering=self._lingering,
+            observer=observer,
+        )
         # Since when the store has answered without a break: before that, no attempt could renew its lease.
         self._steady_since = clock()
         self._last_look = self._steady_since
@@ -83,6 +97,10 @@ class Reconciler:
     def wake(self) -> None:
         """There is something to do."""
         self._wake.set()
+
+    def held(self) -> str:
+        """Why no attempt begins here though a slot may be free; empty when there is no such reason."""
+        return self._room.held()
 
     def start(self) -> None:
         """Begins, with what an earlier process left behind."""
@@ -116,8 +134,9 @@ class Reconciler:
                 if job.handle:  # whoever started it
                     self._lingering.add(job.handle)
                 self._attend(job)
+            self._make_room()
             self._lingering.end({job.handle for job in self._live()})
-            while self._start_next():
+            while self._starter.start_next():
                 pass
         except Exception:
             self._steady_since = self._clock()
@@ -181,7 +200,7 @@ class Reconciler:
     def _look_for_the_process(self, job: Job) -> None:
         """Somebody began to start it. They may be doing it just now, or have died over it."""
         if handle := self._executor.find(job.job_id, job.attempt):
-            self._write_down(job, handle)
+            self._starter.write_down(job, handle)
         elif job.attempt_time is None or self._age(job.attempt_time) > self._limits.start:
             self._settle(job, losses.of_exit(self._executor.exit("", job.job_id, job.attempt)))
 
@@ -210,7 +229,7 @@ class Reconciler:
             return False
         self._could_write.pop(seen.handle, None)
         with self._store.write() as tx:
-            job = self._still(tx, seen)
+            job = still(tx, seen)
             if not job or not self._overdue(job):
                 return False  # it has shown itself since we looked
             if could_write:
@@ -232,7 +251,7 @@ class Reconciler:
         text = f"{limit}; the job can be resumed with another."
         error = JobError("DEADLINE_EXCEEDED", "TIME_LIMIT_EXCEEDED", text)
         with self._store.write() as tx:
-            if job := self._still(tx, seen):
+            if job := still(tx, seen):
                 now = self._clock()
                 tx.jobs.update(job.ended_by_us(error, now, now + self._grace))
 
@@ -244,13 +263,35 @@ class Reconciler:
     def _dismiss(self, seen: Job) -> None:
         """Says why its process will go, before it does: another service may be the first to see it gone."""
         with self._store.write() as tx:
-            if job := self._still(tx, seen):
+            if job := still(tx, seen):
                 tx.jobs.update(replace(job, dismissed=True))
+
+    def _make_room(self) -> None:
+        """Ends the youngest attempt here when memory is about to run out; see room.py."""
+        seen = self._room.too_many([job for job in self._live() if self._home.ours(job)])
+        if seen is None:
+            return
+        with self._store.write() as tx:
+            if not (job := still(tx, seen)) or job.stopping:
+                return
+            now = self._clock()
+            after = evicted(job, now)
+            tx.jobs.update(after)
+            text = (
+                "Memory is short on this machine: the youngest attempt is ended, to go on when there is room."
+            )
+            tx.jobs.record(job.job_id, [events.warning(job, now, "attempt_evicted", text)])
+        if not after.dismissed:
+            self._losses[seen.handle] = losses.crowded()
+        self._executor.cancel(seen.handle, force=False)
+        if self._observer:
+            self._observer.evicted()
+        log.warning("attempt evicted", extra={"fields": {"job_id": job.job_id, "attempt": job.attempt}})
 
     def _settle(self, seen: Job, loss: Loss | None) -> None:
         """Its process is gone. It may have written its result since we looked. loss: None if we ended it."""
         with self._store.write() as tx:
-            if not (job := self._still(tx, seen)):
+            if not (job := still(tx, seen)):
                 return
             now = self._clock()
             job = self._collect(tx, job, now)
@@ -272,48 +313,6 @@ class Reconciler:
         left = self._outboxes(job.job_id, job.attempt).read(job.shipped, ALL_RECORDS)
         return store_records(tx, job, left, job.usage, now)
 
-    # The queue
-
-    def _start_next(self) -> bool:
-        """Starts the job that is next, if there is a slot for it."""
-        with self._store.read() as tx:
-            # While every slot is taken, the queue, which may be long, is not read.
-            slots = self._home.slots(live := tx.jobs.in_states(LIVE), self._slots)
-            if len(live) >= sum(slots.values()) or not next_to_start(tx.jobs.standings(), slots):
-                return False
-        with self._store.write() as tx:
-            tx.alone("scheduler")
-            live = tx.jobs.in_states(LIVE)
-            chosen = next_to_start(tx.jobs.standings(), self._home.slots(live, self._slots))
-            waiting = tx.jobs.lock(chosen[0].job_id) if chosen else None
-            if waiting is None or waiting.state is not JobState.QUEUED:
-                return False
-            now = self._clock()
-            on_gpu = waiting.spec.device is Device.GPU
-            gpu = self._home.free_gpu(live, self._slots[Device.GPU]) if on_gpu else None
-            # Written down before its process exists: a crash in between is a loss, and no twin.
-            until = now + self._lease + timedelta(seconds=self._limits.place)
-            job = waiting.started(now, until, gpu, self._home.host)
-            tx.jobs.update(job)
-            event = events.info(job, now, "attempt_started", f"Attempt {job.attempt} begins.")
-            tx.jobs.record(job.job_id, [event])
-        self._submit(job)
-        return True
-
-    def _submit(self, job: Job) -> None:
-        handle = self._executor.submit(job.job_id, job.attempt, Slot(job.spec.device, job.gpu))
-        self._lingering.add(handle)
-        self._write_down(job, handle)
-        if self._observer:
-            self._observer.started(job)
-        fields = {"job_id": job.job_id, "attempt": job.attempt, "handle": handle}
-        log.info("attempt started", extra={"fields": fields})
-
-    def _write_down(self, seen: Job, handle: str) -> None:
-        with self._store.write() as tx:
-            if job := self._still(tx, seen):
-                tx.jobs.update(job.running_as(handle))
-
     # The end
 
     def _settle_as_they_go(self, jobs: list[Job], seconds: float) -> list[Job]:
@@ -327,12 +326,6 @@ class Reconciler:
             jobs = alive
             time.sleep(0.02)
         return jobs
-
-    @staticmethod
-    def _still(tx: Transaction, seen: Job) -> Job | None:
-        """The job, locked, when the attempt that we saw is still the one at work."""
-        job = tx.jobs.lock(seen.job_id)
-        return job if job and job.attempt == seen.attempt and job.state.live else None
 
     @property
     def _lease(self) -> timedelta:

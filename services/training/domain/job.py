@@ -179,7 +179,8 @@ class Job:
     handle: names the current attempt's process to the executor; empty until there is one. host: of it.
     deadline: see OWNERS; None when nobody has to act.
     ending: why the platform is stopping a RUNNING job; it will be its error.
-    dismissed: the current attempt is ended for a shutdown, which is no loss.
+    dismissed: the current attempt is ended for a shutdown or for want of memory, which is no loss.
+    evictions: attempts in a row that were ended for want of memory, see `application/room.py`.
     gpu: the device that the current attempt holds; None on a CPU.
     shipped: how much of the current attempt's outbox is stored.
     step, progress_time: the last step of training that was reported, and when training was last seen to move.
@@ -209,6 +210,7 @@ class Job:
     deadline: datetime | None = None
     ending: JobError | None = None
     dismissed: bool = False
+    evictions: int = 0
     progress_time: datetime | None = None
     attempt_time: datetime | None = None
     attempt_progress: float = 0.0
@@ -330,7 +332,7 @@ class Job:
         return self.moved(JobState.FAILED, now, losses=losses, error=cause)
 
     def interrupted(self, now: datetime) -> Job:
-        """Its process was ended by us, for a shutdown; that is no loss."""
+        """Its process was ended by us, and not for anything that the job did; that is no loss."""
         if self.state is JobState.CANCELLING:
             return self.moved(JobState.CANCELLED, now)
         if self.ending:
@@ -339,4 +341,4 @@ class Job:
 
     def resumed(self, now: datetime, **changes: Any) -> Job:
         """To be trained on from its last checkpoint, with all its attempts again."""
-        return self.moved(JobState.QUEUED, now, losses=0, error=None, **changes)
+        return self.moved(JobState.QUEUED, now, losses=0, evictions=0, error=None, **changes)

@@ -57,22 +57,22 @@ def next_to_start(standings: list[Standing], slots: Mapping[Device, int]) -> lis
     return chosen
 
 
-def places(standings: list[Standing], slots: Mapping[Device, int]) -> dict[str, Place]:
-    """Where each waiting job waits, by its id."""
+def places(standings: list[Standing], slots: Mapping[Device, int], held: str = "") -> dict[str, Place]:
+    """Where each waiting job waits, by its id. held: why none starts though a slot be free."""
     found = {}
     for device in Device:
         number = slots.get(device, 0)
         busy = sum(one.device is device and one.state.live for one in standings)
         for position, one in enumerate(in_turn(standings, device), 1):
-            found[one.job_id] = Place(position, _reason(device, number, busy, position))
+            found[one.job_id] = Place(position, _reason(device, number, busy, position, held))
     return found
 
 
-def _reason(device: Device, slots: int, busy: int, position: int) -> str:
+def _reason(device: Device, slots: int, busy: int, position: int, held: str) -> str:
     if not slots:
         return f"There is no {device.upper()} slot here."
     if busy + position <= slots:
-        return "A slot is free; it is about to start."
+        return held or "A slot is free; it is about to start."
     ahead = f", and {position - 1} go first" if position > 1 else ""
     return f"Every {device.upper()} slot is taken ({slots}){ahead}."
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -19,9 +16,9 @@ from services.chassis.memory import (
     bounds,
     fullest,
     kills,
-    own_groups,
 )
 from services.chassis.shedding import takes_memory
+from tests.contract.control_groups import MEMBERS, control_group
 
 MIB = 1 << 20
 UNLIMITED_V1 = "9223372036854771712"
@@ -197,42 +194,15 @@ def test_what_looks_or_ends_something_is_light(method: str, expected: bool) -> N
     assert takes_memory(method) is expected
 
 
-# A real group
-
-
-@pytest.fixture
-def group() -> Iterator[Path]:
-    """A control group of its own; where this process may not make one, the test is skipped."""
-    folders, _version = own_groups()
-    if not folders:
-        pytest.skip("there are no control groups here")
-    folder = folders[-1] / f"mlapi-{uuid4().hex}"
-    try:
-        folder.mkdir()
-    except OSError as error:
-        pytest.skip(f"no control group can be made here: {error.strerror}")
-    yield folder
-    folder.rmdir()
-
-
-def limit(folder: Path, byte_count: int) -> None:
-    for name in ("memory.max", "memory.limit_in_bytes"):
-        if (folder / name).exists():
-            (folder / name).write_text(str(byte_count))
-            return
-    pytest.skip("groups here have no say in memory")
-
-
-def test_a_process_sees_the_limit_of_its_group_fill_up(group: Path) -> None:
-    limit(group, 200 * MIB)
+def test_a_process_sees_its_real_group_fill_up() -> None:
     code = (
         "import sys; from pathlib import Path; from services.chassis.memory import MemoryWatch\n"
-        "Path(sys.argv[1], 'cgroup.procs').write_text('0')\n"
-        "before = MemoryWatch(0.5); print(before.short())\n"
+        "Path(sys.argv[1]).write_text('0')\n"
+        "print(MemoryWatch(0.5).short())\n"
         "held = bytearray(b'x') * (140 << 20)\n"
-        "after = MemoryWatch(0.5); print(after.short(), after.taken().limit >> 20)"
+        "watch = MemoryWatch(0.5); print(watch.short(), watch.taken().limit >> 20)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(group)], check=True, capture_output=True, text=True, env=os.environ
-    )
+    with control_group(200 * MIB) as group:
+        command = [sys.executable, "-c", code, str(group / MEMBERS)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["False", "True", "200"]

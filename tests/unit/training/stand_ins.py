@@ -74,6 +74,20 @@ class Outage:
 
 
 @dataclass
+class Fullness:
+    """A machine's memory, see `Memory`."""
+
+    is_short: bool = False
+    is_critical: bool = False
+
+    def short(self) -> bool:
+        return self.is_short or self.is_critical
+
+    def critical(self) -> bool:
+        return self.is_critical
+
+
+@dataclass
 class Process:
     """An attempt's. stubborn: takes no polite signal. asked: it got one."""
 

@@ -25,7 +25,7 @@ from services.training.domain.job import Device, Job, JobError, JobState
 from services.training.domain.usage import Usage
 from tests.contract.waiting import until
 from tests.unit.training.samples import NOW, checkpoint, event, job, point, spec
-from tests.unit.training.stand_ins import HandClock, Outage, Processes
+from tests.unit.training.stand_ins import Fullness, HandClock, Outage, Processes
 
 LIMITS = Limits(start=10, lease=15, progress=600, grace=3)
 CPU, GPU = Device.CPU, Device.GPU
@@ -53,6 +53,7 @@ class Scene:
         self.clock = clock
         self.slots = {CPU: 2}
         self.limits = LIMITS
+        self.memory = Fullness()
         self.jobs = Jobs(
             outage.store, artifacts, processes, clock, lambda: None, self.slots, timedelta(seconds=3)
         )
@@ -69,6 +70,7 @@ class Scene:
             slots=self.slots,
             limits=self.limits,
             host=host,
+            memory=self.memory,
         )
 
     def add(self, *names: str, priority: int = 0, **asked: Any) -> None:

@@ -65,6 +65,19 @@ class Observer(Protocol):
     def lost(self, reason: str) -> None:
         """An attempt's process is gone without a result, and nobody had asked for that."""
 
+    def evicted(self) -> None:
+        """An attempt is being ended for want of memory."""
+
+
+class Memory(Protocol):
+    """Of this machine. Never raises, never waits."""
+
+    def short(self) -> bool:
+        """Whether nothing should be begun that takes some."""
+
+    def critical(self) -> bool:
+        """Whether something has to end, or the kernel will end something."""
+
 
 @dataclass(frozen=True)
 class Slot:
