@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,16 @@ WEIGHTS = {
     "codes": np.array([1, 2], np.int64),
 }
 METADATA = {"name": "größe ☃", "deep": {"list": [1, 2.5, None, True]}}
+
+
+def where(array: Any) -> str:
+    """What the kernel says the memory of an array is: a file, or the heap."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        words = line.split(maxsplit=5)
+        first, last = (int(word, 16) for word in words[0].split("-"))
+        if first <= array.ctypes.data < last:
+            return words[5] if len(words) > 5 else ""
+    return ""
 
 
 def files(folder: Path) -> list[str]:
@@ -148,6 +159,30 @@ def test_a_deleted_model_is_not_found(artifacts: Artifacts) -> None:
     with pytest.raises(FileNotFoundError):
         artifacts.load_model("model-1")
     assert artifacts.models(older_than=0) == []
+
+
+def test_a_loaded_model_takes_no_memory_of_its_own_and_outlives_its_files(artifacts: Artifacts) -> None:
+    rows = np.arange(1 << 20, dtype=np.float64)
+    assert "weights" not in where(rows)
+    artifacts.save_model("model-1", {"w": rows}, METADATA)
+    arrays, _ = artifacts.load_model("model-1")
+    assert "weights.safetensors" in where(arrays["w"])
+    artifacts.delete_model("model-1")
+    np.testing.assert_array_equal(arrays["w"], rows)
+    with pytest.raises(ValueError, match="read-only"):
+        arrays["w"][0] = 1
+
+
+def test_a_model_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    """Disk only: what comes from elsewhere is checked against its manifest."""
+    disk = DiskArtifacts(tmp_path)
+    disk.save_model("model-1", WEIGHTS, METADATA)
+    [path] = tmp_path.glob("models/*/*.safetensors")
+    whole = path.read_bytes()
+    for size in (0, 5, 20, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match=r"."):
+            disk.load_model("model-1")
 
 
 def test_a_model_that_cannot_be_saved_leaves_nothing(artifacts: Artifacts, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def test_the_youngest_makes_room_and_goes_on_to_the_model_it_would_have_had(tmp_
     with core(tmp_path, memory=memory) as platform:
         older = platform.add(seconds_of_training(100_000))
         platform.when(older, lambda job: job.step > 2)
-        younger = platform.add(seconds_of_training(150))
+        younger = platform.add(seconds_of_training(250))
         platform.when(younger, lambda job: job.checkpoints)
         memory.is_critical = True
         waiting = platform.when(younger, lambda job: job.state is JobState.QUEUED)

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
 
-from services.training.adapters.files import age, save_arrays, sync
+from services.training.adapters.files import age, mapped_arrays, save_arrays, sync
 from services.training.adapters.jobs_disk import DiskJobs
 from services.training.adapters.parts_disk import DiskParts
 
@@ -111,7 +110,7 @@ class DiskArtifacts(DiskJobs, DiskParts):
     def load_model(self, model_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
         folder = self._models / model_id
         metadata = json.loads((folder / METADATA).read_text())
-        return load_file(folder / WEIGHTS), metadata
+        return mapped_arrays(folder / WEIGHTS), metadata
 
     def delete_model(self, model_id: str) -> None:
         shutil.rmtree(self._models / model_id, ignore_errors=True)

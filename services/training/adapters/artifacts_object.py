@@ -26,7 +26,7 @@ from safetensors.numpy import load_file
 from services.chassis.errors import Unavailable
 from services.training.adapters.artifacts_disk import METADATA, WEIGHTS, DiskArtifacts, DiskSpool
 from services.training.adapters.content_cache import ContentCache
-from services.training.adapters.files import save_arrays
+from services.training.adapters.files import mapped_arrays, save_arrays
 from services.training.adapters.jobs_disk import MANIFEST, STATE, attempt_of, environment
 from services.training.adapters.objects import DamagedObject, ObjectFolder, sha256, write_manifest
 from services.training.adapters.parts_object import ObjectParts
@@ -108,7 +108,7 @@ class ObjectArtifacts(ObjectParts):
     def load_model(self, model_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
         with self._room() as folder:
             self._objects.get_folder(f"models/{model_id}", folder)
-            return load_file(folder / WEIGHTS), json.loads((folder / METADATA).read_text())
+            return mapped_arrays(folder / WEIGHTS), json.loads((folder / METADATA).read_text())
 
     def delete_model(self, model_id: str) -> None:
         self._objects.delete_below(f"models/{model_id}")

@@ -74,7 +74,10 @@ class Artifacts(Protocol):
         """Keeps it all, or nothing on an exception."""
 
     def load_model(self, model_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Arrays and metadata as saved; raises FileNotFoundError."""
+        """Arrays, to be read only, and metadata as saved; raises FileNotFoundError.
+
+        The arrays stay what they are when the model is deleted.
+        """
 
     def delete_model(self, model_id: str) -> None: ...
 
