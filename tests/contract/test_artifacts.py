@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 
 from services.training.adapters.artifacts_disk import DiskArtifacts
+from services.training.adapters.artifacts_object import ObjectArtifacts
+from services.training.adapters.objects import ObjectFolder
+from services.training.application.leftovers import remove_leftovers
 from services.training.application.ports import Artifacts
+from tests.contract.artifact_places import ROOM, url_of
+from tests.unit.training.samples import NOW, sqlite_store
 
 WEIGHTS = {
     "w": np.arange(12, dtype=np.float32).reshape(3, 4).T,  # not contiguous
@@ -191,6 +196,37 @@ def test_a_model_that_cannot_be_saved_leaves_nothing(artifacts: Artifacts, tmp_p
     assert files(tmp_path) == []
     with pytest.raises(FileNotFoundError):
         artifacts.load_model("model-1")
+
+
+@pytest.mark.parametrize("place", ["file", "s3"])
+def test_what_a_writer_that_died_has_left_is_swept_and_what_is_being_written_is_not(
+    place: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = url_of(place, tmp_path / "there", request)
+    objects = ObjectFolder(url)
+    for key in ("datasets/a1/beef.arrow", "models/model-1/weights.safetensors"):
+        objects.put(key, b"half of it")
+    patient = ObjectArtifacts(url, tmp_path / "a", ROOM)
+    keep(patient, "b2", b"arrow")
+    assert (patient.contents(0), patient.models(0)) == (["b2"], [])
+    impatient = ObjectArtifacts(url, tmp_path / "a", ROOM, abandoned_after=0)
+    assert (impatient.contents(60), impatient.models(60)) == (["a1"], ["model-1"])
+    with sqlite_store(tmp_path) as store:
+        remove_leftovers(store, impatient, NOW)
+    assert {key.split("/")[1] for key in objects.ages("datasets") | objects.ages("models")} == {"b2"}
+
+
+@pytest.mark.parametrize("place", ["file", "s3"])
+def test_a_content_whose_file_was_swept_is_not_there(
+    place: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Between its file and its manifest: an upload is told, and does not refer to nothing."""
+    url = url_of(place, tmp_path / "there", request)
+    artifacts = ObjectArtifacts(url, tmp_path / "a", ROOM)
+    keep(artifacts, "a1", b"arrow")
+    [arrow] = [key for key in ObjectFolder(url).ages("datasets") if key.endswith(".arrow")]
+    ObjectFolder(url).delete(arrow)
+    assert not artifacts.has_content("a1")
 
 
 def test_a_start_clears_what_is_old_and_nothing_else(tmp_path: Path) -> None:

@@ -32,15 +32,22 @@ from services.training.adapters.objects import DamagedObject, ObjectFolder, sha2
 from services.training.adapters.parts_object import ObjectParts
 from services.training.application.ports import DamagedCheckpoint, SavedCheckpoint
 
+# Nobody who lives takes so long between two objects of a folder.
+ABANDONED_SECONDS = 24 * 3600.0
+
 
 class ObjectArtifacts(ObjectParts):
     """See `Artifacts`.
 
     url: where everything is, for all machines. root: a folder of this machine's, for spools, workspaces and
-    at most about `cache_bytes` of contents.
+    at most about `cache_bytes` of contents. abandoned_after: seconds after which what is not whole will never
+    be, and is listed like what is, to be deleted by whoever does not know it.
     """
 
-    def __init__(self, url: str, root: Path, cache_bytes: int) -> None:
+    def __init__(
+        self, url: str, root: Path, cache_bytes: int, abandoned_after: float = ABANDONED_SECONDS
+    ) -> None:
+        self._abandoned_after = abandoned_after
         self._objects = ObjectFolder(url)
         self._disk = DiskArtifacts(root)
         ObjectParts.__init__(self, self._objects, self._room)
@@ -71,7 +78,8 @@ class ObjectArtifacts(ObjectParts):
         self._cache.make_room()
 
     def has_content(self, content_id: str) -> bool:
-        return self._objects.has(f"datasets/{content_id}/{MANIFEST}")
+        # With its file: who sweeps up after an earlier writer may just have taken it for that one's.
+        return self._objects.is_whole(f"datasets/{content_id}")
 
     def content(self, content_id: str) -> Path:
         path = self._cache.path(content_id)
@@ -91,7 +99,7 @@ class ObjectArtifacts(ObjectParts):
         self._cache.path(content_id).unlink(missing_ok=True)
 
     def contents(self, older_than: float) -> list[str]:
-        return self._objects.folders("datasets", older_than)
+        return self._objects.folders("datasets", older_than, self._abandoned_after)
 
     # Models
 
@@ -114,7 +122,7 @@ class ObjectArtifacts(ObjectParts):
         self._objects.delete_below(f"models/{model_id}")
 
     def models(self, older_than: float) -> list[str]:
-        return self._objects.folders("models", older_than)
+        return self._objects.folders("models", older_than, self._abandoned_after)
 
     # What attempts leave
 

@@ -1,7 +1,8 @@
 """Object storage by URL: what the library raises becomes what the ports promise, and folders that are whole.
 
 A folder is some objects and a manifest of their hashes, which is written last and deleted first. Without it
-nothing is there. Retries of answers 5xx and of broken connections are the library's.
+nothing is there, and what a process that died has left so is swept in time. Retries of answers 5xx and of
+broken connections are the library's.
 """
 
 from __future__ import annotations
@@ -104,12 +105,26 @@ class ObjectFolder:
             sync(folder / name)
         return manifest
 
-    def folders(self, prefix: str, older_than: float) -> list[str]:
-        """Names of the whole folders right below `prefix`, written `older_than` seconds ago or more."""
-        ends = f"/{MANIFEST}"
-        ages = {key.removeprefix(f"{prefix}/"): age for key, age in self.ages(prefix).items()}
+    def is_whole(self, prefix: str) -> bool:
+        """Whether the manifest is there, and all that it names."""
+        there = self.ages(prefix)
+        try:
+            names = _manifest(self.get(f"{prefix}/{MANIFEST}"))["files"]
+        except (FileNotFoundError, DamagedObject):
+            return False
+        return all(f"{prefix}/{name}" in there for name in names)
+
+    def folders(self, prefix: str, older_than: float, abandoned_after: float) -> list[str]:
+        """Names of the folders right below `prefix`: of the whole ones, those that were written `older_than`
+        seconds ago or more; of the others, those to which nothing has been added for `abandoned_after`."""
+        found: dict[str, dict[str, float]] = {}
+        for key, age in self.ages(prefix).items():
+            name, _, file = key.removeprefix(f"{prefix}/").partition("/")
+            found.setdefault(name, {})[file] = age
         return [
-            key.removesuffix(ends) for key, age in ages.items() if key.endswith(ends) and age >= older_than
+            name
+            for name, ages in found.items()
+            if (ages[MANIFEST] >= older_than if MANIFEST in ages else min(ages.values()) >= abandoned_after)
         ]
 
 
