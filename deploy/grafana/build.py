@@ -71,6 +71,12 @@ HEALTH = Dashboard(
         ),
         Panel("Processor", {"{{service}}": _rate("process_cpu_seconds_total", "service")}, "short"),
         Panel("Memory", {"{{service}}": "process_resident_memory_bytes"}, "bytes"),
+        Panel(
+            "Memory taken",
+            {"{{service}}": "ml_api_memory_used_bytes / ml_api_memory_limit_bytes"},
+            "percentunit",
+            "Of the control group or the machine, without caches of files; see MEMORY_HIGH_PERCENT.",
+        ),
         Panel("Disk left", {"{{service}}": "ml_api_disk_free_bytes / ml_api_disk_bytes"}, "percentunit"),
     ],
 )
@@ -87,6 +93,12 @@ TRAINING = Dashboard(
             "Attempts that vanished",
             {"all": "sum(increase(ml_api_job_attempts_lost_total[$__range])) or vector(0)"},
             about="By reason in ml_api_job_attempts_lost_total; see the alert AttemptsLost.",
+            kind="stat",
+        ),
+        Panel(
+            "Attempts that made room",
+            {"all": "sum(increase(ml_api_job_attempts_evicted_total[$__range])) or vector(0)"},
+            about="Ended because memory was short, to go on later.",
             kind="stat",
         ),
         Panel(

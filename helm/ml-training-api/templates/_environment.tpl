@@ -22,6 +22,7 @@
 {{/* Takes root. What every service has that the edge has not. */}}
 {{- define "mlapi.env.service" -}}
 - {name: BIND_HOST, value: {{ .root.Values.bindAddress | quote }}}
+- {name: MEMORY_HIGH_PERCENT, value: {{ .root.Values.memoryHighPercent | quote }}}
 {{ include "mlapi.env.database" . }}
 {{- end -}}
 
