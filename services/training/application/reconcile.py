@@ -304,6 +304,8 @@ class Reconciler:
                 tx.jobs.record(job.job_id, [events.ended(after, now)])
         if self._observer and loss and not (job.stopping or job.dismissed):
             self._observer.lost(loss.error.reason)
+        if loss and loss.error.reason == "OUT_OF_MEMORY":
+            self._room.overflowed()
         self._artifacts.clear_workspaces(job.job_id, job.attempt)
         fields = {"job_id": job.job_id, "attempt": job.attempt, "state": after.state}
         log.info("attempt is gone", extra={"fields": fields})

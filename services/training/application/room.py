@@ -4,10 +4,11 @@ While memory is short, none begins. When it is critical, the youngest attempt ha
 one: a job that does not fit alone is the kernel's to end, and fails as OUT_OF_MEMORY. What goes goes back to
 its place in the queue, to go on from its checkpoint.
 
-It would come back at once and be ended again. So no more run from then on than have stayed, and one more
-after each while in which memory was not short. The job keeps its place in the queue, so that what begins
-after it is younger and goes before it. If it is ended all the same, MOST_EVICTIONS times in a row without
-coming further, then the next times count as lost attempts, and it fails when those are used up.
+It would come back at once and be ended again. So no more run from then on than have stayed, as when the
+kernel was faster and ended one, and one more after each while in which memory was not short. The job keeps
+its place in the queue, so that what begins after it is younger and goes before it. If it is ended all the
+same, MOST_EVICTIONS times in a row without coming further, then the next times count as lost attempts, and it
+fails when those are used up.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from services.training.domain.job import Job
 # Long enough for an attempt to have read its data, and to take all that it will.
 RAISE_AFTER = timedelta(minutes=5)
 # What has just ended, or is about to, gives its memory back in a moment.
-CONFIRMED_AFTER = timedelta(seconds=0.5)
+CONFIRMED_AFTER = timedelta(seconds=0.25)
 
 
+# What one that was asked to go gets while memory stays critical: it may take more in order to stop.
+HURRIED = timedelta(seconds=0.5)
 # So often in a row is it no loss.
 MOST_EVICTIONS = 3
 
@@ -54,6 +57,7 @@ class Room:
         self._critical_since: datetime | None = None
         self._leaving: dict[str, datetime] = {}  # handle → since when it is known to be
         self._held = ""
+        self._overflowed = False
 
     def for_another(self, running: int) -> bool:
         """Whether one more may begin beside so many."""
@@ -72,12 +76,18 @@ class Room:
         """Why none begins though a slot may be free, for a person; empty when there is room."""
         return self._held
 
+    def overflowed(self) -> None:
+        """The kernel has ended an attempt."""
+        self._overflowed = True
+
     def too_many(self, jobs: Sequence[Job]) -> Job | None:
         """Of the jobs that run here, the one that has to go now."""
         now, leaving = self._clock(), [job for job in jobs if job.dismissed]
         self._insist(leaving, now)
-        if any(job.evictions for job in leaving):  # perhaps by another service of this machine
+        # Another service of this machine may have asked them.
+        if jobs and (self._overflowed or any(job.evictions for job in leaving)):
             self._hold(len(jobs) - len(leaving), now)
+        self._overflowed = False
         on_the_way = leaving or any(job.stopping or not job.handle for job in jobs)
         if on_the_way or len(jobs) < 2 or not self._memory.critical():
             self._critical_since = None
@@ -95,8 +105,9 @@ class Room:
     def _insist(self, leaving: Sequence[Job], now: datetime) -> None:
         """Ends by force those who were asked to go and are still there, whoever asked them."""
         self._leaving = {job.handle: self._leaving.get(job.handle, now) for job in leaving}
+        patience = min(HURRIED, self._grace) if self._memory.critical() else self._grace
         for handle, since in self._leaving.items():
-            if handle and now - since > self._grace:
+            if handle and now - since > patience:
                 self._executor.cancel(handle, force=True)
 
 

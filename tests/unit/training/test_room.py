@@ -9,6 +9,7 @@ import pytest
 
 from services.training.adapters.artifacts_disk import DiskArtifacts
 from services.training.application import room
+from services.training.application.ports import Exit
 from services.training.application.room import MOST_EVICTIONS
 from services.training.domain.job import DEFAULT_MAX_ATTEMPTS, Job, JobState
 from tests.unit.training.samples import checkpoint
@@ -24,7 +25,8 @@ class Machine(Scene):
     """With three slots. Attempts renew their leases as time passes."""
 
     def alive(self) -> list[str]:
-        return [name for name in NAMES if self.get(name).state is RUNNING]
+        with self.outage.store.read() as tx:
+            return sorted(job.job_id for job in tx.jobs.in_states([RUNNING]))
 
     def after(self, seconds: float) -> list[str]:
         """The jobs that run then, where all that run now go on."""
@@ -126,6 +128,16 @@ def test_one_that_does_not_listen_is_ended_by_force(machine: Machine) -> None:
     assert machine.get("job-3").losses == 0
 
 
+def test_one_that_does_not_listen_has_no_time_while_memory_is_critical(machine: Machine) -> None:
+    begun(machine)
+    machine.processes.living[machine.handle("job-3")].stubborn = True
+    machine.memory.is_critical = True
+    for _ in range(8):
+        machine.clock.advance(0.2)
+        machine.tick()
+    assert "job-3" not in machine.alive()
+
+
 def test_no_more_run_than_stayed_until_a_while_has_passed(machine: Machine) -> None:
     begun(machine)
     machine.becomes_critical()
@@ -179,6 +191,28 @@ def test_a_job_that_comes_further_each_time_goes_on(machine: Machine) -> None:
         machine.becomes_critical()
         job = machine.get("job-3")
         assert (job.state, job.evictions, job.losses) == (QUEUED, 1, 0)
+
+
+def test_when_the_kernel_was_faster_no_more_run_than_it_left(machine: Machine) -> None:
+    begun(machine)
+    handle = machine.handle("job-3")
+    machine.processes.dies(handle, -9)
+    machine.processes.exits[handle] = Exit(-9, out_of_memory=True)
+    machine.tick()
+    assert machine.after(4) == ["job-1", "job-2"]
+    assert machine.get("job-3").losses == 1
+    assert machine.after(WHILE) == list(NAMES)
+
+
+def test_one_that_did_not_fit_alone_holds_nobody_back(machine: Machine) -> None:
+    machine.add("job-1")
+    machine.tick()
+    handle = machine.handle()
+    machine.processes.dies(handle, -9)
+    machine.processes.exits[handle] = Exit(-9, out_of_memory=True)
+    machine.add("job-2")
+    machine.tick()
+    assert machine.alive() == ["job-1", "job-2"]
 
 
 def test_another_service_of_the_machine_holds_back_as_well(machine: Machine) -> None:
