@@ -39,7 +39,7 @@ from services.training.domain.job import Device, Job, JobState
 from services.training.domain.pruning import Climb
 from services.training.domain.usage import Usage
 from tests.unit.training.samples import job, spec, sqlite_store
-from tests.unit.training.stand_ins import HandClock, Outage, Processes, Pupil
+from tests.unit.training.stand_ins import Fullness, HandClock, Outage, Processes, Pupil
 
 LIMITS = Limits(start=10, lease=15, progress=40, grace=3)
 SLOTS = {Device.CPU: 2, Device.GPU: 2}
@@ -59,6 +59,7 @@ ORDINARY = {
     "resume": 1,
     "crash": 1,
     "answer is lost": 1,
+    "memory": 1,
 }
 WHICH = st.integers(0, 1)  # of the two reconcilers
 MOST_JOBS = 6
@@ -218,6 +219,7 @@ class Lives(RuleBasedStateMachine):
         self.artifacts = DiskArtifacts(folder)
         self.outboxes = disk_outboxes(self.artifacts)
         self.clock = HandClock()
+        self.memory = Fullness()
         self.processes = Patient()
         self.jobs = Jobs(
             self.outage.store, self.artifacts, self.processes, self.clock, lambda: None, SLOTS, GRACE
@@ -240,6 +242,7 @@ class Lives(RuleBasedStateMachine):
             clock=self.clock,
             slots=SLOTS,
             limits=limits,
+            memory=self.memory,
         )
 
     def all(self) -> list[Job]:
@@ -501,6 +504,8 @@ class Lives(RuleBasedStateMachine):
                         attempt.train(checkpoint=True)
                         attempt.send()
                     self.round_whose_answer_is_lost(chance.randrange(2))
+                case "memory":
+                    self.memory_fills_or_empties(chance.randrange(3))
                 case "out of sight" if self.unseen:
                     self.goes_on_out_of_sight(chance.choice(sorted(self.unseen)), chance.random() < 0.3)
                 case "fate" if at_work:
@@ -512,6 +517,19 @@ class Lives(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1.0, 4.0, 12.0, 24.0]), renewing=st.booleans())
     def time_passes(self, seconds: float, renewing: bool) -> None:
         self.pass_time(seconds, renewing)
+
+    @rule(fullness=st.integers(0, 2))
+    def memory_fills_or_empties(self, fullness: int) -> None:
+        """Of one who is alone nobody is asked to make room."""
+        self.memory.is_short, self.memory.is_critical = fullness > 0, fullness > 1
+        before = {one.job_id: one.evictions for one in self.all()}
+        live = [one for one in self.all() if one.state.live]
+        for _ in range(3):
+            self.clock.advance(0.3)
+            for which in (0, 1):
+                self.tick(which)
+        if len(live) < 2:
+            assert {one.job_id: one.evictions for one in self.all()} == before
 
     @rule()
     def machine_sleeps(self) -> None:
@@ -625,6 +643,7 @@ class Lives(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """With time, and processes that do their work, every job comes to an end and all it said is there."""
+        self.memory.is_short = self.memory.is_critical = False
         try:
             for _ in range(150):
                 if all(one.state.ended for one in self.all()):
