@@ -48,7 +48,7 @@ def log() -> Iterator[Lines]:
 @pytest.fixture
 async def server(place: Place, log: Lines) -> AsyncIterator[Running]:
     with closing(Database(f"sqlite:///{place.file}")) as database:
-        async with running(log, Auditor("training", database, CollectorRegistry())) as made:
+        async with running(log, audit=Auditor("training", database, CollectorRegistry())) as made:
             yield made
 
 
@@ -96,7 +96,7 @@ async def test_a_change_is_answered_when_it_is_on_record_and_reads_do_not_wait(
 
 async def test_the_end_of_the_log_is_named_when_the_server_ends(place: Place, log: Lines) -> None:
     with closing(Database(f"sqlite:///{place.file}")) as database:
-        async with running(log, Auditor("training", database, CollectorRegistry())) as server:
+        async with running(log, audit=Auditor("training", database, CollectorRegistry())) as server:
             await server.call("coroutine", "fine")
     [line] = [line for line in log.lines if line["message"] == "audit head"]
     assert (line["chain"], line["seq"], line["hash"]) == ("training", 1, verify(place.read()).head)
