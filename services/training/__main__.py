@@ -93,6 +93,35 @@ def build(settings: TrainingSettings) -> Served:
     registry = CollectorRegistry()
     memory, metrics = MemoryWatch(settings.memory_high), TrainingMetrics(store, registry)
     reconciler = _reconciler(settings, store, artifacts, executor, metrics=metrics, memory=memory)
+    driver = _driver(settings, store, artifacts, reconciler)
+    draining = asyncio.Event()
+    return Served(
+        name="training",
+        grpc_port=settings.training_grpc_port,
+        metrics_port=settings.training_metrics_port,
+        registrations=[
+            *_data(store, artifacts),
+            _jobs(settings, store, artifacts, executor, reconciler=reconciler, draining=draining),
+            _sweeps(settings, store, artifacts, executor, driver),
+        ],
+        registry=registry,
+        draining=draining,
+        background=_running(reconciler, driver, closing),
+        audit=Auditor("training", database, registry),
+        limit=_limits(settings, url, closing),
+        memory=memory,
+    )
+
+
+def _jobs(
+    settings: TrainingSettings,
+    store: SqlStore,
+    artifacts: Artifacts,
+    executor: Executor,
+    *,
+    reconciler: Reconciler,
+    draining: asyncio.Event,
+) -> Registration:
     jobs = Jobs(
         store=store,
         artifacts=artifacts,
@@ -104,27 +133,10 @@ def build(settings: TrainingSettings) -> Served:
         held=reconciler.held,
     )
     create = CreateJob(store, clock.now, reconciler.wake, settings.slots(), traceparent)
-    driver = _driver(settings, store, artifacts, reconciler)
-    draining = asyncio.Event()
-    return Served(
-        name="training",
-        grpc_port=settings.training_grpc_port,
-        metrics_port=settings.training_metrics_port,
-        registrations=[
-            *_data(store, artifacts),
-            Registration(
-                "mlapi.training.v1.JobService",
-                job_service_pb2_grpc.add_JobServiceServicer_to_server,
-                JobServicer(jobs, create, Watch(jobs, draining), quick=store.quick),
-            ),
-            _sweeps(settings, store, artifacts, executor, driver),
-        ],
-        registry=registry,
-        draining=draining,
-        background=_running(reconciler, driver, closing),
-        audit=Auditor("training", database, registry),
-        limit=_limits(settings, url, closing),
-        memory=None if settings.ray_address else memory,  # of this machine, and attempts are on others
+    return Registration(
+        "mlapi.training.v1.JobService",
+        job_service_pb2_grpc.add_JobServiceServicer_to_server,
+        JobServicer(jobs, create, Watch(jobs, draining), quick=store.quick),
     )
 
 
