@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -42,7 +43,7 @@ class Taken:
         return self.used / self.limit
 
 
-# Answers None where nothing is bounded, and raises OSError or ValueError where nothing can be read.
+# Answers None where nothing is bounded; raises OSError, ValueError or KeyError where nothing can be read.
 Look = Callable[[], Taken | None]
 
 
@@ -84,7 +85,7 @@ class MemoryWatch:
     def _found(self) -> Taken | None:
         try:
             return self._look()
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError):
             return None
 
     def _judge(self) -> None:
@@ -117,6 +118,16 @@ def bounds(root: Path = Path("/")) -> list[Look]:
     folders, version = own_groups(root)
     group = _group if version == 2 else _group_v1
     return [*(group(folder) for folder in folders), _machine(root)]
+
+
+def limit(root: Path = Path("/")) -> int | None:
+    """Bytes that this process and its like may take together; None where nothing bounds them."""
+    found = []
+    for look in bounds(root):
+        with suppress(OSError, ValueError, KeyError):
+            if (taken := look()) is not None:
+                found.append(taken.limit)
+    return min(found, default=None)
 
 
 def own_groups(root: Path = Path("/")) -> tuple[list[Path], int]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event
 
-from services.chassis import clock, logs
+from services.chassis import clock, logs, memory
 from services.chassis.database import Database
 from services.chassis.settings import load
 from services.chassis.telemetry import Tracing, trace_id
@@ -26,6 +26,7 @@ from services.training.application.losses import EXIT_ENVIRONMENT
 from services.training.application.ports import Fenced, Store
 from services.training.application.run_attempt import RunAttempt, insist
 from services.training.compute.backend import BackendUnavailable, open_backend
+from services.training.compute.trainer import MEMORY_BUDGET
 from services.training.domain.job import Device, Job
 from services.training.domain.usage import Usage
 from services.training.settings import TrainingSettings
@@ -66,7 +67,7 @@ def _run(settings: TrainingSettings, job_id: str, attempt: int, stop: Event, tra
                 store=store,
                 artifacts=artifacts,
                 outboxes=disk_outboxes(artifacts),
-                learner=ComputeLearner(artifacts, backend),
+                learner=ComputeLearner(artifacts, backend, sample_bytes(settings, memory.limit())),
                 clock=clock.now,
                 used=_meter(device is Device.GPU),
                 pace=settings.pace(),
@@ -78,6 +79,20 @@ def _run(settings: TrainingSettings, job_id: str, attempt: int, stop: Event, tra
         sys.stderr.write(f"{error}\n")
         return EXIT_ENVIRONMENT
     return 0
+
+
+def sample_bytes(settings: TrainingSettings, machine: int | None) -> int:
+    """What samples may take of memory before they are kept in files, which change no model: half of what an
+    attempt has for itself when every slot is taken.
+
+    machine: bytes that there are for all attempts; None where nobody can tell.
+    """
+    shares = [MEMORY_BUDGET]
+    if machine:
+        shares.append(machine // sum(settings.slots().values()) // 2)
+    if settings.training_memory_bytes:
+        shares.append(settings.training_memory_bytes // 2)
+    return min(shares)
 
 
 @contextmanager

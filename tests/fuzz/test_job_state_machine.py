@@ -535,7 +535,8 @@ class Lives(RuleBasedStateMachine):
     def machine_sleeps(self) -> None:
         well = {one.job_id: one.handle for one in self.all() if one.state is JobState.RUNNING}
         well = {job_id: handle for job_id, handle in well.items() if handle in self.at_work()}
-        well = {job_id: handle for job_id, handle in well.items() if not self.get(job_id).stopping}
+        asked = {one.job_id for one in self.all() if one.stopping or one.dismissed}
+        well = {job_id: handle for job_id, handle in well.items() if job_id not in asked}
         overdue = set(self.processes.killed)
         self.clock.advance(3600)
         for which in (0, 1):

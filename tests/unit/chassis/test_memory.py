@@ -16,6 +16,7 @@ from services.chassis.memory import (
     bounds,
     fullest,
     kills,
+    limit,
 )
 from services.chassis.shedding import takes_memory
 from tests.contract.control_groups import MEMBERS, control_group
@@ -115,10 +116,19 @@ def test_the_first_version_of_groups(kernel: Kernel) -> None:
     assert kills(kernel.root) == 2
 
 
+def test_the_smallest_of_all_bounds_is_the_limit(kernel: Kernel) -> None:
+    assert limit(kernel.root) == 1024 * MIB
+    kernel.in_group("0::/pod/container")
+    kernel.group("pod/container", "600", current=1)
+    kernel.group("pod", "512", current=1)
+    assert limit(kernel.root) == 512 * MIB
+
+
 def test_where_nothing_can_be_read_nothing_is_short(tmp_path: Path) -> None:
     watch = MemoryWatch(0.9, fullest(bounds(tmp_path)))
     assert (watch.taken(), watch.short(), watch.critical()) == (None, False, False)
     assert kills(tmp_path) == 0
+    assert limit(tmp_path) is None
 
 
 # What is made of it
