@@ -20,3 +20,12 @@ def postgres() -> Iterator[Postgres]:
 
     with postgres_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """The one S3 server of the session; skips where there is none."""
+    from tests.contract.artifact_places import s3_server  # noqa: PLC0415 (likewise)
+
+    with s3_server() as endpoint:
+        yield endpoint

@@ -9,7 +9,7 @@ import pytest
 from services.chassis.database import Database
 from services.training.adapters.store_sql import SqlStore
 from services.training.application.ports import Artifacts
-from tests.contract.artifact_places import PLACES, machines, s3_server
+from tests.contract.artifact_places import PLACES, machines
 from tests.contract.postgres import Postgres
 from tests.unit.training.samples import sqlite_url
 
@@ -35,12 +35,6 @@ def store(url: str) -> Iterator[SqlStore]:
     database = Database(url)
     yield SqlStore(database)
     database.close()
-
-
-@pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    with s3_server() as endpoint:
-        yield endpoint
 
 
 @pytest.fixture(params=PLACES)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from mlapi_client import audit, backup, key_file
@@ -16,6 +17,8 @@ from mlapi_client.cli import main
 from gateway.stack import Stack
 from services.ai_gateway.fakes.app import KEY, Fake
 from services.ai_gateway.fakes.serving import serving_in_thread
+from services.training.adapters.artifacts_object import ObjectArtifacts
+from tests.contract.artifact_places import ROOM, url_of
 from tests.contract.postgres import Postgres
 from tests.contract.test_snapshots import SNAPSHOTS
 from tests.contract.waiting import until
@@ -157,6 +160,30 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     (kept / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(backup.BackupError, match="outside"):
         backup.restore(kept, tmp_path / "new")
+
+
+@pytest.mark.parametrize("place", ["file", "s3"])
+def test_what_object_storage_has_is_listed_and_looked_for(
+    tmp_path: Path, place: str, request: pytest.FixtureRequest
+) -> None:
+    source, kept, bucket = data(tmp_path / "data"), tmp_path / "kept", tmp_path / "bucket"
+    url = url_of(place, bucket, request)
+    artifacts = ObjectArtifacts(url, tmp_path / "machine", ROOM)
+    artifacts.save_model("m", {"w": np.arange(3.0)}, {"format": 1})
+    made = backup.create(source, kept, artifacts_url=url)
+    assert (made.files, made.objects) == (1, 3)  # the database; what the disk has is a cache
+    assert backup.verify(kept, artifacts_url=url, every_object=True) == made
+    with pytest.raises(backup.BackupError, match="in object storage"):
+        backup.restore(kept, tmp_path / "new")
+    artifacts.save_model("m", {"w": np.arange(3.0) + 1}, {"format": 1})  # of the same size
+    with pytest.raises(backup.BackupError, match=r"1 objects .* models/m/manifest\.json"):
+        backup.verify(kept, artifacts_url=url)
+    with pytest.raises(backup.BackupError, match="2 objects"):
+        backup.verify(kept, artifacts_url=url, every_object=True)
+    artifacts.delete_model("m")
+    with pytest.raises(backup.BackupError, match="3 objects"):
+        backup.restore(kept, tmp_path / "new", artifacts_url=url)
+    assert not (tmp_path / "new").exists()
 
 
 def test_postgresql_is_dumped_and_restored(

@@ -2,7 +2,7 @@
 
 Made while the services run. A database is copied as it is at one moment; what it names is written once, never
 changed, and copied after it. Of what is deleted meanwhile the manifest says so. It is written last: a folder
-without one is no backup.
+without one is no backup. What is in object storage is not copied: the manifest says what has to be there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from mlapi_client import audit
+from mlapi_client import audit, backup_objects
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -39,53 +39,64 @@ class BackupError(Exception):
 
 @dataclass
 class Report:
-    """What was done. vanished: files that were deleted while they were copied."""
+    """What was done. objects: what is in object storage. vanished: files that were deleted meanwhile."""
 
     files: int = 0
     bytes: int = 0
+    objects: int = 0
     vanished: list[str] = field(default_factory=list)
 
 
 def create(
-    data_dir: Path, target: Path, *, database_url: str = "", configuration: tuple[Path, ...] = ()
+    data_dir: Path,
+    target: Path,
+    *,
+    database_url: str = "",
+    artifacts_url: str = "",
+    configuration: tuple[Path, ...] = (),
 ) -> Report:
     """Makes a backup in the new folder `target`.
 
     database_url: of PostgreSQL, dumped by `pg_dump`; SQLite's files in `data_dir` when empty.
+    artifacts_url: of object storage; its datasets and models are listed. What is in `data_dir` when empty.
     configuration: files to keep with it, such as that of API keys, which holds hashes only.
     """
     _begin(target)
-    report, entries = Report(), dict[str, dict[str, Any]]()
+    vanished, entries = list[str](), dict[str, dict[str, Any]]()
     for path, write in _databases(data_dir, target, database_url):
         write()
         entries[path.name] = _entry(path)
-    for name in FOLDERS:
-        for source in _files(data_dir / name):
-            place = source.relative_to(data_dir)
-            entry = _copy(source, target / place)
-            if entry is None:
-                report.vanished.append(str(place))
-            else:
-                entries[str(place)] = entry
+    sources = (
+        iter(()) if artifacts_url else _artifacts(data_dir)
+    )  # else the disk has a cache, and nothing else
+    for source in sources:
+        place = source.relative_to(data_dir)
+        if (entry := _copy(source, target / place)) is None:
+            vanished.append(str(place))
+        else:
+            entries[str(place)] = entry
     for source in configuration:
-        copied = _copy(source, target / CONFIGURATION / source.name)
-        if copied is None:
+        if (entry := _copy(source, target / CONFIGURATION / source.name)) is None:
             raise BackupError(f"{source} is not there")
-        entries[f"{CONFIGURATION}/{source.name}"] = copied
-    manifest = {
+        entries[f"{CONFIGURATION}/{source.name}"] = entry
+    manifest: dict[str, Any] = {
         "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "files": entries,
-        "vanished": report.vanished,
+        "vanished": vanished,
+        "objects": _listed(artifacts_url),
     }
     _write_manifest(target, manifest)
-    report.files, report.bytes = len(entries), sum(int(one["bytes"]) for one in entries.values())
-    return report
+    return _reported(manifest)
 
 
-def verify(folder: Path) -> Report:
+def verify(folder: Path, *, artifacts_url: str = "", every_object: bool = False) -> Report:
     """Reads every byte, and asks SQLite whether its databases are whole, and their audit logs; raises
-    BackupError."""
+    BackupError.
+
+    artifacts_url: where the objects are looked for that the backup lists, which may be a copy of the place
+    that it was made of; nowhere when empty. every_object: they are read too, not their manifests alone.
+    """
     manifest = _manifest(folder)
     for name, entry in manifest["files"].items():
         path = folder / name
@@ -96,16 +107,24 @@ def verify(folder: Path) -> Report:
         if path.suffix == ".db":
             _check_sqlite(path)
             _check_audit(path)
+    if artifacts_url:
+        try:
+            backup_objects.check(artifacts_url, manifest.get("objects", {}), every_byte=every_object)
+        except backup_objects.ObjectsError as error:
+            raise BackupError(str(error)) from error
     return _reported(manifest)
 
 
-def restore(folder: Path, data_dir: Path, *, database_url: str = "") -> Report:
+def restore(folder: Path, data_dir: Path, *, database_url: str = "", artifacts_url: str = "") -> Report:
     """Puts a backup back into `data_dir`, which has to be empty or not there.
 
     Every byte is checked before and after. database_url: of an empty PostgreSQL database, for a dump.
+    artifacts_url: where the objects are that the backup lists.
     """
-    verify(folder)
+    verify(folder, artifacts_url=artifacts_url)
     manifest = _manifest(folder)
+    if manifest.get("objects") and not artifacts_url:
+        raise BackupError("its datasets and models are in object storage; say where by its URL")
     if (DUMP in manifest["files"]) != bool(database_url):
         kind = "PostgreSQL; say where to by a URL" if not database_url else "SQLite; there is no dump in it"
         raise BackupError(f"the backup is of {kind}")
@@ -118,6 +137,13 @@ def restore(folder: Path, data_dir: Path, *, database_url: str = "") -> Report:
         elif _copy(folder / name, data_dir / name) != entry:
             raise BackupError(f"{name} was not written as it was read")
     return _reported(manifest)
+
+
+def _listed(artifacts_url: str) -> dict[str, dict[str, Any]]:
+    try:
+        return backup_objects.listed(artifacts_url) if artifacts_url else {}
+    except backup_objects.ObjectsError as error:
+        raise BackupError(str(error)) from error
 
 
 def _databases(
@@ -188,6 +214,10 @@ def _begin(target: Path) -> None:
     target.chmod(0o700)  # what tenants own is in it
 
 
+def _artifacts(data_dir: Path) -> Iterator[Path]:
+    return (path for name in FOLDERS for path in _files(data_dir / name))
+
+
 def _files(folder: Path) -> Iterator[Path]:
     """Every file below, but for those that are being written: their names begin with a dot."""
     for path in sorted(folder.rglob("*")):
@@ -256,4 +286,5 @@ def _inside(name: str) -> bool:
 
 def _reported(manifest: dict[str, Any]) -> Report:
     entries = manifest["files"].values()
-    return Report(len(entries), sum(int(one["bytes"]) for one in entries), list(manifest["vanished"]))
+    size, objects = sum(int(one["bytes"]) for one in entries), manifest.get("objects", {})
+    return Report(len(entries), size, len(objects), list(manifest["vanished"]))
