@@ -20,6 +20,7 @@ COPY gateway gateway
 RUN /build/bin/python protos/build.py descriptors
 COPY services services
 COPY clients/python/mlapi_client mlapi_client
+# `mlapi` is where data is, for backups.
 # Bytecode is made here: the root is read-only later. PID 1 is the service itself, which signals so reach.
 RUN mkdir -p /opt/app /data \
     && cp -r services gateway mlapi_client protos/gen/python/mlapi /opt/app \
@@ -32,7 +33,7 @@ RUN mkdir -p /opt/app /data \
     && printf '#!/bin/sh\nexec python -m %s "$@"\n' "$module" > /opt/venv/bin/start \
     && printf '#!/bin/sh\nexec python -c "from mlapi_client.cli import main; main()" "$@"\n' > /opt/venv/bin/mlapi \
     && chmod 755 /opt/venv/bin/start /opt/venv/bin/mlapi \
-    && if [ "${SERVICE}" != stack ]; then rm -r /opt/venv/bin/mlapi /opt/app/mlapi_client; fi
+    && case "${SERVICE}" in health | edge) rm -r /opt/venv/bin/mlapi /opt/app/mlapi_client ;; esac
 
 FROM ${BASE_IMAGE}
 ARG SERVICE=stack

@@ -138,10 +138,11 @@ format: setup ## Format everything
 lock: setup ## Pin the newest versions that pyproject.toml allows
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--upgrade --extra dev pyproject.toml -o requirements/dev.lock
-	@for image in "training --extra training --extra scale" "training-gpu --extra training --extra scale --extra gpu" \
-			"training-ray --extra training --extra scale --extra ray" \
-			"training-gpu-ray --extra training --extra scale --extra gpu --extra ray" \
-			"ai_gateway --extra ai-gateway --extra scale" "health --extra health --extra scale" "edge --extra edge" \
+	@for image in "training --extra training --extra scale --extra client" \
+			"training-gpu --extra training --extra scale --extra client --extra gpu" \
+			"training-ray --extra training --extra scale --extra client --extra ray" \
+			"training-gpu-ray --extra training --extra scale --extra client --extra gpu --extra ray" \
+			"ai_gateway --extra ai-gateway --extra scale --extra client" "health --extra health --extra scale" "edge --extra edge" \
 			"stack --extra training --extra ai-gateway --extra health --extra edge --extra scale --extra client"; do \
 		set -- $$image; name=$$1; shift; \
 		$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \

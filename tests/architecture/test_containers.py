@@ -83,8 +83,8 @@ def test_images_have_the_versions_that_are_tested(lock: str) -> None:
 @pytest.mark.parametrize(
     ("lock", "extras"),
     [
-        ("training", ["training", "scale"]),
-        ("ai_gateway", ["ai-gateway", "scale"]),
+        ("training", ["training", "scale", "client"]),
+        ("ai_gateway", ["ai-gateway", "scale", "client"]),
         ("health", ["health", "scale"]),
         ("edge", ["edge"]),
         ("stack", ["training", "ai-gateway", "health", "edge", "scale", "client"]),
