@@ -28,7 +28,7 @@ class EdgeSettings(ServiceSettings):
     # HTTPS: both or none; read again when they change.
     edge_tls_cert_file: Path | None = None
     edge_tls_key_file: Path | None = Field(None, validate_default=True)
-    ready_timeout: float = Field(30.0, gt=0)  # seconds that the stack gets to become healthy
+    ready_timeout: float = Field(30.0, gt=0)  # seconds that the stack gets to become ready
 
     @field_validator("edge_tls_key_file")
     @classmethod

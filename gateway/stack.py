@@ -91,16 +91,19 @@ class Stack:
         self.stop()
 
     def start(self) -> None:
-        """Starts everything and returns when it is healthy; raises StackError."""
+        """Starts everything and returns when every service takes calls; raises StackError.
+
+        A vendor that is away, or a disk that fills, keeps nobody from the rest: `/health` tells of it.
+        """
         self.logs.mkdir(parents=True, exist_ok=True)
         for name in self._ports:
             self.start_service(name)
         self._start_edge()
         deadline = time.monotonic() + self.settings.ready_timeout
-        while not self._healthy():
+        while not self._ready():
             self.check()
             if time.monotonic() > deadline:
-                raise StackError(f"not healthy after {self.settings.ready_timeout:g} s: {_get(self.url)}")
+                raise StackError(f"not ready after {self.settings.ready_timeout:g} s: {_get(self.url)}")
             time.sleep(POLL_SECONDS)
 
     def workers(self, service: str) -> list[str]:
@@ -168,9 +171,9 @@ class Stack:
                 start_new_session=True,
             )
 
-    def _healthy(self) -> bool:
+    def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=5, context=_ANYBODY) as answer:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5, context=_ANYBODY) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False

@@ -151,6 +151,8 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     for act in (lambda: backup.create(source, kept), lambda: backup.restore(kept, source)):
         with pytest.raises(backup.BackupError, match="not empty"):
             act()
+    (tmp_path / "volume" / "lost+found").mkdir(parents=True)  # a new volume has that
+    assert backup.restore(kept, tmp_path / "volume").files == 2
     with pytest.raises(backup.BackupError, match="no database"):
         backup.create(tmp_path / "none", tmp_path / "other")
     with pytest.raises(backup.BackupError, match="SQLite"):

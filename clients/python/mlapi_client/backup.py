@@ -128,8 +128,7 @@ def restore(folder: Path, data_dir: Path, *, database_url: str = "", artifacts_u
     if (DUMP in manifest["files"]) != bool(database_url):
         kind = "PostgreSQL; say where to by a URL" if not database_url else "SQLite; there is no dump in it"
         raise BackupError(f"the backup is of {kind}")
-    if data_dir.exists() and any(data_dir.iterdir()):
-        raise BackupError(f"{data_dir} is not empty")
+    _check_empty(data_dir)
     data_dir.mkdir(parents=True, exist_ok=True)
     for name, entry in manifest["files"].items():
         if name == DUMP:
@@ -208,10 +207,15 @@ def _run(program: str, url: str, *arguments: str) -> None:
 
 
 def _begin(target: Path) -> None:
-    if target.exists() and any(target.iterdir()):
-        raise BackupError(f"{target} is not empty")
+    _check_empty(target)
     target.mkdir(parents=True, exist_ok=True)
     target.chmod(0o700)  # what tenants own is in it
+
+
+def _check_empty(folder: Path) -> None:
+    """A new volume has a folder of its file system's own."""
+    if folder.exists() and any(path.name != "lost+found" for path in folder.iterdir()):
+        raise BackupError(f"{folder} is not empty")
 
 
 def _artifacts(data_dir: Path) -> Iterator[Path]:
