@@ -12,7 +12,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import grpc
@@ -48,6 +48,8 @@ DEADLINE_MARGIN = 0.1
 VERBS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE"))
 # How the names of methods that change nothing begin; `Check` is the standard health probe.
 READS = ("Get", "List", "Check")
+# Codes that tell a caller nothing of what became of the call; they are for nobody, or in a hurry.
+UNTOLD = ("CANCELLED", "DEADLINE_EXCEEDED")
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -128,10 +130,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 response = await call.in_time(
                     asyncio.to_thread(behavior, request, context) if blocking else behavior(request, context)
                 )
+                await call.on_record("OK", response)
             except BaseException as error:
                 await call.fail(error)
                 raise
-            await call.end("OK", answer=response)
+            call.end("OK")
             return response
 
         return answer
@@ -150,10 +153,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 async with aclosing(behavior(request, context)) as responses:
                     while (response := await call.in_time(anext(responses, None))) is not None:
                         yield response
+                await call.on_record("OK")
             except BaseException as error:
                 await call.fail(error)
                 raise
-            await call.end("OK")
+            call.end("OK")
 
         return answer
 
@@ -174,7 +178,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             if (refuse := self._refusals.get(call.method)) is None:
                 raise
             answer = await refuse(error, context)
-            await call.end(error.code, error.message)
+            await call.on_record(error.code)
+            call.end(error.code, error.message)
             return answer
 
     async def _take_in(self, request: Any, call: _Call) -> Any:
@@ -216,6 +221,7 @@ class _Call:
         self.method = method
         self.request = request if hasattr(request, "DESCRIPTOR") else None
         self.refusal: AppError | None = None
+        self._noted = False
         self.metadata = dict(context.invocation_metadata() or ())
         self.span = interceptor.start_span(self)
         self.request_id = self.metadata.get("x-request-id", "")[:128] or str(uuid.uuid4())
@@ -249,35 +255,50 @@ class _Call:
             self.request = self.request or request
             yield request
 
-    async def end(self, code: str, message: str = "", answer: Any = None) -> None:
-        """Closes the books on the call. Who has not gone away waits until it is on record."""
+    async def on_record(self, code: str, answer: Any = None) -> None:
+        """Returns when the call is written down, if it is to be, and its caller is still to be told `code`.
+
+        Raises DeadlineExceeded. The first code counts: what is done is done, whoever then goes away.
+        """
+        if self._noted or (audit := self._interceptor.audit) is None:
+            return
+        self._noted = True
+        storing = audit.note(self, code, answer, recorded=self._is_recorded())
+        if storing and code not in UNTOLD:
+            await self.in_time(asyncio.wait((storing,)))
+
+    def end(self, code: str, message: str = "") -> None:
+        """Closes the books on the call."""
         self._patience.close()
-        service, _, name = self.method.removeprefix("/").rpartition("/")
-        recorded = service in self._interceptor.recorded
-        audit = self._interceptor.audit
-        try:
-            storing = audit.note(self, code, answer, recorded=recorded) if audit else None
-            if storing and code != "CANCELLED":
-                await asyncio.wait((storing,))
-        finally:
-            # That a read went well, the edge's access log has, and a line costs a third of it.
-            quiet = code == "OK" and (recorded or name.startswith(READS))
-            self._interceptor.finish(self, code, message, logging.DEBUG if quiet else logging.INFO)
+        quiet = code == "OK" and self._is_no_news()
+        level = logging.DEBUG if quiet else logging.INFO
+        self._interceptor.finish(self, code, message, level)
+
+    def _is_no_news(self) -> bool:
+        """That it went well: of a read, the edge's access log has it, and a line costs a third of it; other
+        calls may be on record elsewhere."""
+        return self.method.rpartition("/")[2].startswith(READS) or self._is_recorded()
+
+    def _is_recorded(self) -> bool:
+        return self.method.removeprefix("/").rpartition("/")[0] in self._interceptor.recorded
 
     async def fail(self, error: BaseException) -> None:
         """Answers `error` as a status with details; returns when the call is beyond answering."""
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
-            await self.end("CANCELLED", "the caller went away")
+            await self.on_record("CANCELLED")
+            self.end("CANCELLED", "the caller went away")
             return
         if isinstance(error, grpc.aio.AbortError):  # a standard servicer has answered
             code = self._context.code()
-            await self.end(code.name if isinstance(code, grpc.StatusCode) else "UNKNOWN")
+            self.end(code.name if isinstance(code, grpc.StatusCode) else "UNKNOWN")
             return
         known = as_app_error(error)
         if isinstance(known, Internal):
             log.error("call failed", exc_info=error)
         status = to_status(known, self.request_id)
-        await self.end(known.code, status.message)
+        with suppress(DeadlineExceeded):
+            await self.on_record(known.code)
+        self.end(known.code, status.message)
         await self._context.abort(grpc.StatusCode[known.code], status.message, trailers(status))
 
 

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from services.chassis.audit.auditor import Auditor
 from services.chassis.database import Database
-from tests.integration.chassis_harness import ENDPOINTS, PARENT, TRACE, Lines, Running, running, until
+from tests.integration.chassis_harness import ENDPOINTS, PARENT, TRACE, Lines, Running, info, running, until
 from tests.unit.training.samples import sqlite_url
 
 pytestmark = pytest.mark.anyio
@@ -102,7 +102,11 @@ async def test_the_end_of_the_log_is_named_when_the_server_ends(place: Place, lo
     assert (line["chain"], line["seq"], line["hash"]) == ("training", 1, verify(place.read()).head)
 
 
-async def test_a_caller_who_is_told_of_a_deadline_is_on_record(server: Running, place: Place) -> None:
-    code, _ = await server.refused("coroutine", "slow", timeout=0.5)
-    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
-    await until(lambda: [entry[3] for entry in written(place)] == ["DEADLINE_EXCEEDED"])
+async def test_a_deadline_is_told_in_time_whatever_the_log_waits_for(server: Running, place: Place) -> None:
+    with closing(sqlite3.connect(place.file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for name in ("slow", "fine"):
+            code, status = await server.refused("coroutine", name, timeout=0.5)
+            assert (code, info(status).reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+    await until(lambda: len(written(place)) == 2)
+    assert [entry[1::2] for entry in written(place)] == [("slow", "DEADLINE_EXCEEDED"), ("fine", "OK")]
