@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sqlite3
 import subprocess
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from mlapi.training.v1 import job_pb2
 from mlapi_client import audit
 from mlapi_client.audit import AuditError, Place, verify
+from mlapi_client.cli import main
 from prometheus_client import CollectorRegistry
 
 from services.chassis.audit.auditor import Auditor
@@ -176,7 +179,10 @@ def test_what_is_archived_leaves_the_database_and_says_so(
     whole_log = tmp_path / "0.jsonl"
     whole_log.write_text("".join(audit.line("training", entry) + "\n" for entry in place.read()))
     archives = [tmp_path / "2.jsonl", tmp_path / "1.jsonl"]
-    assert audit.prune(place, datetime(2026, 1, 3, tzinfo=UTC), archives[1]).last == 2
+    where = ["--database-url", place.database_url, "--data-dir", str(place.data_dir)]
+    how = ["--service", "training", "--before", "2026-01-03", "--archive", str(archives[1])]
+    done = CliRunner().invoke(main, ["audit", "prune", *how, *where, "--json"])
+    assert json.loads(done.stdout)["last"] == 2
     left = list(place.read())
     assert [(entry["seq"], entry["method"]) for entry in left[2:]] == [(5, "/a.B/Change"), (6, "prune")]
     assert verify(left).entries == 4
@@ -220,6 +226,27 @@ def test_refusals_do_not_fill_the_disk_and_strangers_hide_nobody(
     assert sum(1 + entry["left_out"] for entry in found) == 1001
     # The end is named in the log, to be kept elsewhere.
     assert caplog.records[-1].fields["hash"] == verify(found).head  # type: ignore[attr-defined]
+
+
+def test_while_it_runs_it_says_what_was_left_out_and_where_the_chain_ends(
+    database: Database, place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    auditor = Auditor("training", database, CollectorRegistry(), period=0.01, pinned_every=0.01)
+
+    def told() -> bool:
+        heads = [record.fields["hash"] for record in caplog.records if record.message == "audit head"]  # type: ignore[attr-defined]
+        return sum(1 + one["left_out"] for one in place.read()) == 3 * MOST and heads[-1:] == [
+            verify(place.read()).head
+        ]
+
+    async def run() -> None:
+        async with auditor.running():
+            for _ in range(3 * MOST):
+                await note(auditor, Called(), "RESOURCE_EXHAUSTED")
+            await asyncio.to_thread(until, told)
+
+    with caplog.at_level(logging.INFO, "audit"):
+        asyncio.run(run())
 
 
 def test_what_a_caller_chose_is_short_printable_and_no_secret(database: Database, place: Place) -> None:
