@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
 # A suite that several modules run; its assertions are to be as telling as theirs.
 pytest.register_assert_rewrite("tests.contract.executors")
+
+
+# How much memory the machine has left is no part of what a test says; those of memory say it themselves.
+os.environ.setdefault("MEMORY_HIGH_PERCENT", "0")
 
 
 @pytest.fixture(scope="session")

@@ -123,6 +123,7 @@ class Running:
     log: Lines
     channel: grpc.aio.Channel
     metrics_url: str
+    address: str
 
     def call(self, kind: str, name: str, **how: Any) -> Any:
         """The call of a kind; it answers with the id that it ended with."""
@@ -212,7 +213,8 @@ async def running(
     ports = next(line for line in log.lines[earlier:] if line["message"] == "serving")
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{ports['grpc_port']}") as channel:
-            yield Running(handlers, log, channel, f"http://127.0.0.1:{ports['metrics_port']}/metrics")
+            metrics = f"http://127.0.0.1:{ports['metrics_port']}/metrics"
+            yield Running(handlers, log, channel, metrics, f"127.0.0.1:{ports['grpc_port']}")
     finally:
         handlers.released.set()
         draining.set()

@@ -25,7 +25,7 @@ from tests.operations.conftest import Desk
 from tests.operations.guide import ROOT, Block
 from tests.unit.deploy.test_watching_files import exported, rules
 
-INFOS = {"sh run", "sh cluster", "sh audit", "yaml pod", "json routes", "json prices"}
+INFOS = {"sh run", "sh cluster", "yaml pod", "json routes", "json prices"}
 SETTINGS = (TrainingSettings, AiGatewaySettings, HealthSettings, EdgeSettings)
 # Of compose, and of make.
 FOREIGN = {"COMPOSE_PROFILES", "TLS"}
@@ -41,12 +41,6 @@ def test_every_block_says_how_it_is_tried() -> None:
 
 @pytest.mark.parametrize("block", RUNNABLE, ids=[f"line {block.line}" for block in RUNNABLE])
 def test_it_does_what_it_says(desk: Desk, block: Block) -> None:
-    run(desk, block)
-
-
-@pytest.mark.skipif("audit" not in COMMANDS, reason="there is no audit log yet")
-@pytest.mark.parametrize("block", guide.blocks("sh audit"))
-def test_so_does_the_audit_log(desk: Desk, block: Block) -> None:
     run(desk, block)
 
 
@@ -134,7 +128,7 @@ def test_every_file_is_there() -> None:
 
 
 def test_every_command_in_the_text_is_one() -> None:
-    commands = {found for found in inline() if found.startswith("mlapi ") and "audit" not in found}
+    commands = {found for found in inline() if found.startswith("mlapi ")}
     assert len(commands) > 3
     for command in commands:
         elsewhere.check(command)
