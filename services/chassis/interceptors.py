@@ -260,7 +260,8 @@ class _Call:
 
         Raises DeadlineExceeded. The first code counts: what is done is done, whoever then goes away.
         """
-        if self._noted or (audit := self._interceptor.audit) is None:
+        audit = self._interceptor.audit
+        if audit is None or self._noted or self.method == UNKNOWN:
             return
         self._noted = True
         storing = audit.note(self, code, answer, recorded=self._is_recorded())
