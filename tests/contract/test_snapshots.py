@@ -61,7 +61,7 @@ from tests.unit.training.samples import (
 
 SCRIPTS = Path(migrations.__path__[0])
 SNAPSHOTS = Path(__file__).with_name("snapshots")
-RELEASES = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+RELEASES = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 EVERYTHING = Page(1000)
 SECOND = timedelta(seconds=1)
 # In full, for defaults may change and what is stored may not.

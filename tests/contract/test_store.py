@@ -336,7 +336,7 @@ def test_jobs_in_states_come_oldest_first(store: Store) -> None:
 def test_standings_are_of_the_jobs_that_have_not_ended(store: Store) -> None:
     add(store, *(job(f"j{number}", state=state) for number, state in enumerate(JobState)))
     other = job("other", state=JobState.RUNNING, tenant="b", priority=7)
-    add(store, replace(other, spec=spec(device=Device.GPU)))
+    add(store, replace(other, spec=spec(device=Device.GPU, workers=3)))
     with store.read() as tx:
         positions = {item.job_id: position for position, item in tx.jobs.page(EVERYTHING, None)}
         standings = tx.jobs.standings()
@@ -345,7 +345,7 @@ def test_standings_are_of_the_jobs_that_have_not_ended(store: Store) -> None:
         Standing("j0", positions["j0"], JobState.QUEUED, *usual),
         Standing("j1", positions["j1"], JobState.RUNNING, *usual),
         Standing("j2", positions["j2"], JobState.CANCELLING, *usual),
-        Standing("other", positions["other"], JobState.RUNNING, "b", 7, Device.GPU),
+        Standing("other", positions["other"], JobState.RUNNING, "b", 7, Device.GPU, 3),
     ]
     with store.write() as tx:
         tx.jobs.update(replace(job("j0"), priority=5, tenant="c", state=JobState.RUNNING))

@@ -43,7 +43,8 @@ class RayExecutor:
     def submit(self, job_id: str, attempt: int, slot: Slot) -> str:
         name = _name(job_id, attempt)
         command = f"exec {shlex.join([*self._command, job_id, str(attempt)])}"
-        self._jobs.submit(name, job_id, command, self._environment, cpus=1, gpus=0 if slot.gpu is None else 1)
+        gpus = 0 if slot.gpu is None else 1
+        self._jobs.submit(name, job_id, command, self._environment, cpus=slot.cores, gpus=gpus)
         self._tidy()
         return name
 

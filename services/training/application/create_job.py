@@ -15,7 +15,7 @@ from services.training.application.ports import Store, Transaction
 from services.training.application.references import found_model
 from services.training.application.weights import check_classes, check_weights, class_weight_problems
 from services.training.domain.dataset import ColumnType, Content, ProfiledColumn
-from services.training.domain.hyperparameters import ALGORITHMS, Blend, Hyperparameters, KMeans
+from services.training.domain.hyperparameters import ALGORITHMS, PARALLEL, Blend, Hyperparameters, KMeans
 from services.training.domain.job import (
     DEFAULT_MAX_ATTEMPTS,
     Device,
@@ -61,6 +61,7 @@ class JobRequest:
     split_seed: int | None = None
     excluded_columns: tuple[str, ...] = ()
     transforms: tuple[FeatureTransform, ...] = ()
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class CreateJob:
             now = self.clock()
             job_id = "" if validate_only else new_id("job")
             spec, rows = asked_spec(tx, request, device)
+            check_workers(spec, self.slots[device])
             params = spec.hyperparameters.settled(spec.task, rows)
             job = Job(
                 job_id,
@@ -188,8 +190,25 @@ def asked_spec(tx: Transaction, request: JobRequest, device: Device) -> tuple[Jo
         split_seed=request.split_seed,
         excluded_columns=request.excluded_columns,
         transforms=request.transforms,
+        workers=request.workers,
     )
     return spec, content.row_count
+
+
+def check_workers(spec: JobSpec, slots: int) -> None:
+    """That so many processes can train it together; raises InvalidArgument. slots: on its device."""
+    workers, name = spec.workers, spec.hyperparameters.name
+    problem = ""
+    if workers > 1 and name not in PARALLEL:
+        problem = f"{name} trains in one process; {', '.join(PARALLEL)} can in several"
+    elif workers > 1 and spec.device is Device.GPU:
+        problem = "a job trains on one GPU; several processes train it on processors, with device CPU"
+    elif not 1 <= workers <= slots:
+        problem = (
+            f"has to be in [1, {slots}], as many as there are {spec.device.upper()} slots, got {workers}"
+        )
+    if problem:
+        raise invalid_fields({"workers": problem})
 
 
 def _start(tx: Transaction, request: JobRequest, task: Task) -> Model | None:

@@ -7,12 +7,12 @@ silent for so long that there can be no such services any more. From then on its
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.training.domain.job import Device, Job
+from services.training.domain.schedule import Standing, next_to_start
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,25 @@ class Home:
             return False
         return now - max(job.deadline, steady_since + self.patience) > self.patience
 
-    def slots(self, live: Iterable[Job], here: Mapping[Device, int]) -> dict[Device, int]:
-        """Attempts at once on each kind of device, those that run elsewhere included."""
-        elsewhere = Counter(job.spec.device for job in live if not self.ours(job))
-        return {device: number + elsewhere[device] for device, number in here.items()}
+    def full(self, live: Iterable[Job], here: Mapping[Device, int]) -> bool:
+        """Whether every slot of this machine is taken. here: how many it has on each kind of device."""
+        return _taken(job for job in live if self.ours(job)) >= sum(here.values())
+
+    def next(
+        self, live: Iterable[Job], here: Mapping[Device, int], standings: list[Standing]
+    ) -> list[Standing]:
+        """The jobs for which this machine has slots now."""
+        foreign = [job for job in live if not self.ours(job)]
+        elsewhere = {device: _taken(job for job in foreign if job.spec.device is device) for device in here}
+        slots = {device: number + elsewhere[device] for device, number in here.items()}
+        return next_to_start(standings, slots, here)
 
     def free_gpu(self, live: Iterable[Job], count: int) -> int:
         """A device that no attempt here holds."""
         taken = {job.gpu for job in live if self.ours(job)}
         return next(number for number in range(count) if number not in taken)
+
+
+def _taken(live: Iterable[Job]) -> int:
+    """The slots that they have."""
+    return sum(job.spec.workers for job in live)

@@ -14,7 +14,6 @@ from services.training.application.lingering import Lingering
 from services.training.application.ports import Executor, Observer, Slot, Store, Transaction
 from services.training.application.room import Room
 from services.training.domain.job import LIVE, Device, Job, JobState
-from services.training.domain.schedule import next_to_start
 
 log = logging.getLogger("reconciler")
 
@@ -49,15 +48,15 @@ class Starter:
         """Starts one, and answers whether it did."""
         with self._store.read() as tx:
             # While every slot is taken, the queue, which may be long, is not read.
-            slots = self._home.slots(live := tx.jobs.in_states(LIVE), self._slots)
-            if len(live) >= sum(slots.values()) or not self._has_room(live):
+            live, here = tx.jobs.in_states(LIVE), self._slots
+            if self._home.full(live, here) or not self._has_room(live):
                 return False
-            if not next_to_start(tx.jobs.standings(), slots):
+            if not self._home.next(live, here, tx.jobs.standings()):
                 return False
         with self._store.write() as tx:
             tx.alone("scheduler")
             live = tx.jobs.in_states(LIVE)
-            chosen = next_to_start(tx.jobs.standings(), self._home.slots(live, self._slots))
+            chosen = self._home.next(live, here, tx.jobs.standings())
             waiting = tx.jobs.lock(chosen[0].job_id) if chosen else None
             if waiting is None or waiting.state is not JobState.QUEUED:
                 return False
@@ -83,7 +82,8 @@ class Starter:
         return self._room.for_another(sum(self._home.ours(job) for job in live))
 
     def _submit(self, job: Job) -> None:
-        handle = self._executor.submit(job.job_id, job.attempt, Slot(job.spec.device, job.gpu))
+        slot = Slot(job.spec.device, job.gpu, job.spec.workers)
+        handle = self._executor.submit(job.job_id, job.attempt, slot)
         self._lingering.add(handle)
         self.write_down(job, handle)
         if self._observer:

@@ -226,6 +226,8 @@ Hyperparameters: TypeAlias = Linear | Logistic | Mlp | KMeans | BoostedTrees | B
 ALGORITHMS: Mapping[str, Any] = {
     kind.name: kind for kind in (Linear, Logistic, Mlp, KMeans, BoostedTrees, Blend)
 }
+# Those that several processes can train together, each with rows of its own.
+PARALLEL = (Mlp.name, Logistic.name, KMeans.name)
 
 
 def parts(kind: Any) -> dict[str, Any]:

@@ -125,6 +125,7 @@ class JobSpec:
     model is of the one that is best by `ranked_by`, a metric of the validation rows. Empty: one is trained.
     prune_above: where it ends early, as a trial that others were better than.
     folds: more than 1 for validation metrics that are means over so many folds.
+    workers: processes that train it together; 1 where there are candidates or folds.
     """
 
     train: Source
@@ -149,6 +150,7 @@ class JobSpec:
     ranked_by: str = ""
     prune_above: PruneAbove = ()
     folds: int = 1
+    workers: int = 1
 
     def of(self, number: int | None) -> Hyperparameters:
         """The hyperparameters of that candidate; the spec's own where there is none."""

@@ -1,7 +1,11 @@
 """Which of the waiting jobs runs next, and where in the queue each stands.
 
-A higher priority goes first. Among equals, the tenant with the fewest jobs running goes first, so that a
+A higher priority goes first. Among equals, the tenant who takes the fewest slots goes first, so that a
 tenant who queues a thousand jobs holds nobody up; then the older job.
+
+A job takes as many slots as it has workers, all at once. The one that is next waits until so many are free,
+and nothing behind it on that device starts meanwhile: else a job that needs many would wait for ever where
+others need few. Only one that needs more than this machine has is passed over.
 """
 
 from __future__ import annotations
@@ -17,7 +21,10 @@ HIGHEST_PRIORITY = 100
 
 @dataclass(frozen=True)
 class Standing:
-    """A job that waits or runs, as the scheduler sees it. position: in the order of creation."""
+    """A job that waits or runs, as the scheduler sees it. position: in the order of creation.
+
+    workers: the slots that it takes.
+    """
 
     job_id: str
     position: int
@@ -25,6 +32,7 @@ class Standing:
     tenant: str
     priority: int
     device: Device
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -38,22 +46,32 @@ class Place:
 def in_turn(standings: Iterable[Standing], device: Device) -> Iterator[Standing]:
     """The jobs that wait for a slot on `device`, in the order in which they get one."""
     of_device = [one for one in standings if one.device is device]
-    served = Counter(one.tenant for one in of_device if one.state.live)
+    served: Counter[str] = Counter()
+    for one in of_device:
+        served[one.tenant] += one.workers if one.state.live else 0
     for _, waiting in sorted(_by_priority(of_device).items(), reverse=True):
         while waiting:
             tenant = min(waiting, key=lambda name: (served[name], waiting[name][0].position))
-            served[tenant] += 1
+            served[tenant] += waiting[tenant][0].workers
             yield waiting[tenant].popleft()
             if not waiting[tenant]:
                 del waiting[tenant]
 
 
-def next_to_start(standings: list[Standing], slots: Mapping[Device, int]) -> list[Standing]:
-    """The jobs for which there is a free slot now."""
+def next_to_start(
+    standings: list[Standing], slots: Mapping[Device, int], here: Mapping[Device, int] | None = None
+) -> list[Standing]:
+    """The jobs for which there are free slots now. here: those of this machine alone; all, when None."""
     chosen = []
     for device, number in slots.items():
-        busy = sum(one.device is device and one.state.live for one in standings)
-        chosen += [one for one, _ in zip(in_turn(standings, device), range(number - busy), strict=False)]
+        free = number - _busy(standings, device)
+        for one in in_turn(standings, device):
+            if one.workers > (here or slots)[device]:
+                continue
+            free -= one.workers
+            if free < 0:
+                break
+            chosen.append(one)
     return chosen
 
 
@@ -62,19 +80,30 @@ def places(standings: list[Standing], slots: Mapping[Device, int], held: str = "
     found = {}
     for device in Device:
         number = slots.get(device, 0)
-        busy = sum(one.device is device and one.state.live for one in standings)
+        left = number - _busy(standings, device)
         for position, one in enumerate(in_turn(standings, device), 1):
-            found[one.job_id] = Place(position, _reason(device, number, busy, position, held))
+            found[one.job_id] = Place(position, _reason(one, number, left, position, held))
+            left -= one.workers if one.workers <= number else 0
     return found
 
 
-def _reason(device: Device, slots: int, busy: int, position: int, held: str) -> str:
+def _reason(one: Standing, slots: int, left: int, position: int, held: str) -> str:
+    """left: the slots that are free once all that go before it have theirs; may be less than none."""
+    kind = f"{one.device.upper()} slot"
     if not slots:
-        return f"There is no {device.upper()} slot here."
-    if busy + position <= slots:
+        return f"There is no {kind} here."
+    if one.workers > slots:
+        return f"It takes {one.workers} {kind}s at once, and there are {slots} here."
+    if one.workers <= left:
         return held or "A slot is free; it is about to start."
     ahead = f", and {position - 1} go first" if position > 1 else ""
-    return f"Every {device.upper()} slot is taken ({slots}){ahead}."
+    if left <= 0:
+        return f"Every {kind} is taken ({slots}){ahead}."
+    return f"It takes {one.workers} {kind}s at once, and {left} of {slots} are free{ahead}."
+
+
+def _busy(standings: Iterable[Standing], device: Device) -> int:
+    return sum(one.workers for one in standings if one.device is device and one.state.live)
 
 
 def _by_priority(standings: list[Standing]) -> dict[int, dict[str, deque[Standing]]]:

@@ -72,6 +72,7 @@ def job_request(message: job_service_pb2.CreateJobRequest, tenant: str) -> JobRe
         transforms=tuple(_transform(place, one) for place, one in enumerate(message.transforms)),
         tenant=tenant,
         split_seed=split.seed if split.HasField("seed") else None,
+        workers=message.workers or 1,
         **given,
     )
 
@@ -195,6 +196,7 @@ def job(item: Job, place: Place | None = None) -> job_pb2.Job:
         queue=job_pb2.QueuePlace(position=place.position, reason=place.reason) if place else None,
         checkpoints=[_checkpoint(one) for one in item.checkpoints],
         sweep_id=item.sweep_id,
+        workers=spec.workers,
         **_times(item),
         **algorithm(spec.of(item.chosen)),
     )

@@ -94,6 +94,10 @@ def test_the_task_is_found_from_the_target(
     ("change", "field"),
     [
         ({"display_name": "x" * 201}, "display_name"),
+        ({"hyperparameters": Mlp(), "workers": 0}, "workers"),
+        ({"hyperparameters": Mlp(), "workers": 3}, "workers"),  # there are two slots
+        ({"workers": 2}, "workers"),  # the platform's choice trains in one process
+        ({"hyperparameters": Linear(), "target": "x", "workers": 2}, "workers"),
         ({"target": "☃"}, "target"),
         ({"task": Task.REGRESSION}, "task"),
         ({"validation_fraction": -0.1}, "split.validation_fraction"),
@@ -136,6 +140,14 @@ def test_the_field_at_fault_is_named(
     assert caught.value.reason == "INVALID_FIELD"
     assert list(problems(caught.value)) == [field]
     assert jobs(store) == []
+
+
+def test_several_processes_train_on_the_processor(create: CreateJob) -> None:
+    asked = replace(GOOD, hyperparameters=Mlp(), workers=2)
+    assert create(asked).spec.workers == 2
+    with pytest.raises(InvalidArgument) as caught:
+        replace(create, slots={Device.GPU: 2})(asked)
+    assert "one GPU" in problems(caught.value)["workers"]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ SLOTS = st.fixed_dictionaries({CPU: st.integers(1, 4)}, optional={GPU: st.intege
 
 
 @st.composite
-def standings(draw: st.DrawFn, most: int = 14, levels: int = 3, devices: int = 2) -> list[Standing]:
+def standings(
+    draw: st.DrawFn, most: int = 14, levels: int = 3, devices: int = 2, workers: int = 1
+) -> list[Standing]:
     """Oldest first, as the store answers them."""
     return [
         Standing(
@@ -29,17 +31,20 @@ def standings(draw: st.DrawFn, most: int = 14, levels: int = 3, devices: int = 2
             draw(st.sampled_from("abc")),
             draw(st.integers(1, levels)),
             draw(st.sampled_from([CPU, GPU][:devices])),
+            draw(st.integers(1, workers)),
         )
         for position in range(1, draw(st.integers(0, most)) + 1)
     ]
 
 
-def waits(job_id: int, tenant: str = "a", priority: int = 0, device: Device = CPU) -> Standing:
-    return Standing(f"job-{job_id}", job_id, JobState.QUEUED, tenant, priority, device)
+def waits(
+    job_id: int, tenant: str = "a", priority: int = 0, device: Device = CPU, workers: int = 1
+) -> Standing:
+    return Standing(f"job-{job_id}", job_id, JobState.QUEUED, tenant, priority, device, workers)
 
 
-def runs(job_id: int, tenant: str = "a", device: Device = CPU) -> Standing:
-    return replace(waits(job_id, tenant, device=device), state=JobState.RUNNING)
+def runs(job_id: int, tenant: str = "a", device: Device = CPU, workers: int = 1) -> Standing:
+    return replace(waits(job_id, tenant, device=device, workers=workers), state=JobState.RUNNING)
 
 
 def order(*all_of_them: Standing, device: Device = CPU) -> list[int]:
@@ -51,7 +56,7 @@ def started(found: list[Standing], job_id: str) -> list[Standing]:
 
 
 def busy(found: list[Standing], device: Device) -> int:
-    return sum(one.state.live and one.device is device for one in found)
+    return sum(one.workers for one in found if one.state.live and one.device is device)
 
 
 def test_older_jobs_go_first_and_higher_priorities_before_them() -> None:
@@ -128,7 +133,31 @@ def test_places_are_the_order_of_starting(found: list[Standing], slots: dict[Dev
         assert expected == len(mine) + 1
 
 
-@given(standings(), SLOTS)
+@given(standings(workers=4), SLOTS)
+def test_who_takes_several_slots_gets_all_of_them_or_none_and_holds_up_who_is_behind(
+    found: list[Standing], slots: dict[Device, int]
+) -> None:
+    chosen = next_to_start(found, slots)
+    for device, number in slots.items():
+        fitting = [one for one in in_turn(found, device) if one.workers <= number]
+        starting = [one for one in chosen if one.device is device]
+        assert starting == fitting[: len(starting)]
+        free = number - busy(found, device) - sum(one.workers for one in starting)
+        assert free >= 0 or not starting
+        assert len(starting) == len(fitting) or fitting[len(starting)].workers > free
+
+
+def test_what_no_slots_of_this_machine_hold_is_left_to_others() -> None:
+    queue, slots = [waits(1, workers=3), waits(2)], {CPU: 4}
+    assert [one.position for one in next_to_start(queue, slots)] == [1, 2]
+    assert [one.position for one in next_to_start(queue, slots, {CPU: 2})] == [2]  # 2 of the 4 are elsewhere
+
+
+def test_a_tenant_is_served_by_the_slots_that_it_takes() -> None:
+    assert order(runs(1, "a", workers=2), runs(2, "b"), waits(3, "a"), waits(4, "b")) == [4, 3]
+
+
+@given(standings(workers=4), SLOTS)
 def test_who_is_said_to_start_now_does(found: list[Standing], slots: dict[Device, int]) -> None:
     about_to = {one.job_id for one in next_to_start(found, slots)}
     where = places(found, slots)
@@ -150,6 +179,18 @@ def test_who_is_said_to_start_now_does(found: list[Standing], slots: dict[Device
             Place(1, "A slot is free; it is about to start."),
         ),
         ([waits(9, device=GPU)], {CPU: 1}, Place(1, "There is no GPU slot here.")),
+        (
+            [runs(1), waits(9, workers=3)],
+            {CPU: 3},
+            Place(1, "It takes 3 CPU slots at once, and 2 of 3 are free."),
+        ),
+        ([waits(9, workers=3)], {CPU: 2}, Place(1, "It takes 3 CPU slots at once, and there are 2 here.")),
+        (
+            [runs(1), waits(2, workers=3), waits(9)],
+            {CPU: 3},
+            Place(2, "Every CPU slot is taken (3), and 1 go first."),
+        ),
+        ([waits(2, workers=3), waits(9)], {CPU: 2}, Place(2, "A slot is free; it is about to start.")),
         ([runs(9)], {CPU: 1}, None),
         ([], {CPU: 1}, None),
     ],

@@ -21,7 +21,9 @@ _LIVE = sorted(LIVE)
 # Statements that every request or tick runs are built once.
 _JOB = by_key(jobs, "job_id")
 _LOCKED = _JOB.with_for_update()
-_STANDING = (jobs.c.job_id, jobs.c.position, jobs.c.state, jobs.c.tenant, jobs.c.priority, jobs.c.device)
+_STANDING = [
+    jobs.c[name] for name in ("job_id", "position", "state", "tenant", "priority", "device", "workers")
+]
 _COUNTS = select(jobs.c.state, func.count().label("jobs")).group_by(jobs.c.state)
 _STANDINGS = select(*_STANDING).where(jobs.c.state.in_(_UNENDED)).order_by(jobs.c.position)
 
@@ -73,7 +75,13 @@ class SqlJobs:
         rows = self._connection.execute(_STANDINGS)
         return [
             Standing(
-                row.job_id, row.position, JobState(row.state), row.tenant, row.priority, Device(row.device)
+                row.job_id,
+                row.position,
+                JobState(row.state),
+                row.tenant,
+                row.priority,
+                Device(row.device),
+                row.workers,
             )
             for row in rows
         ]
@@ -106,5 +114,6 @@ def _row(job: Job) -> dict[str, Any]:
         "priority": job.priority,
         "device": job.spec.device,
         "sweep_id": job.sweep_id,
+        "workers": job.spec.workers,
         "document": documents.of_job(job),
     }

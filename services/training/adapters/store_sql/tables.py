@@ -76,6 +76,7 @@ jobs = Table(
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("device", String, nullable=False, server_default="cpu"),
     Column("sweep_id", String, nullable=False, server_default=text("''")),  # empty: of no sweep
+    Column("workers", Integer, nullable=False, server_default="1"),
     sqlite_autoincrement=True,
 )
 

@@ -81,10 +81,11 @@ class Memory(Protocol):
 
 @dataclass(frozen=True)
 class Slot:
-    """Where an attempt runs. gpu: number of the device; None on a CPU."""
+    """Where an attempt runs. gpu: number of the device; None on a CPU. cores: for its processes."""
 
     device: Device
     gpu: int | None = None
+    cores: int = 1
 
 
 Record: TypeAlias = MetricPoint | JobEvent | Checkpoint | CandidateResult

@@ -27,7 +27,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from mlapi.training.v1 import algorithm_pb2 as mlapi_dot_training_dot_v1_dot_algorithm__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bmlapi/training/v1/job.proto\x12\x11mlapi.training.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a!mlapi/training/v1/algorithm.proto\"\xff\x0e\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12\x16\n\x0e\x64\x61taset_sha256\x18\x04 \x01(\t\x12\x17\n\x0f\x64\x61taset_version\x18\x0b \x01(\x05\x12\x1b\n\x13warm_start_model_id\x18\x0c \x01(\t\x12)\n\x06\x64\x65vice\x18\r \x01(\x0e\x32\x19.mlapi.training.v1.Device\x12\x10\n\x08priority\x18\x0e \x01(\x05\x12\x0e\n\x06tenant\x18\x0f \x01(\t\x12\x14\n\x0cmax_attempts\x18\x10 \x01(\x05\x12\x1a\n\x12time_limit_seconds\x18\x11 \x01(\x01\x12\x0e\n\x06target\x18\x05 \x01(\t\x12%\n\x04task\x18\x06 \x01(\x0e\x32\x17.mlapi.training.v1.Task\x12\x0c\n\x04seed\x18\x07 \x01(\r\x12\'\n\x05split\x18\x08 \x01(\x0b\x32\x18.mlapi.training.v1.Split\x12\x1d\n\x15validation_dataset_id\x18\t \x01(\t\x12\x17\n\x0ftest_dataset_id\x18\n \x01(\t\x12+\n\x06linear\x18\x14 \x01(\x0b\x32\x19.mlapi.training.v1.LinearH\x00\x12/\n\x08logistic\x18\x15 \x01(\x0b\x32\x1b.mlapi.training.v1.LogisticH\x00\x12%\n\x03mlp\x18\x16 \x01(\x0b\x32\x16.mlapi.training.v1.MlpH\x00\x12+\n\x06kmeans\x18\x17 \x01(\x0b\x32\x19.mlapi.training.v1.KMeansH\x00\x12\x38\n\rboosted_trees\x18\x18 \x01(\x0b\x32\x1f.mlapi.training.v1.BoostedTreesH\x00\x12)\n\x05\x62lend\x18\x19 \x01(\x0b\x32\x18.mlapi.training.v1.BlendH\x00\x12\x15\n\rweight_column\x18. \x01(\t\x12\x34\n\x0c\x63lass_weight\x18/ \x01(\x0e\x32\x1e.mlapi.training.v1.ClassWeight\x12?\n\rclass_weights\x18\x30 \x03(\x0b\x32(.mlapi.training.v1.Job.ClassWeightsEntry\x12+\n\x05state\x18\x1e \x01(\x0e\x32\x1c.mlapi.training.v1.Job.State\x12\x10\n\x08progress\x18\x1f \x01(\x01\x12I\n\x12validation_metrics\x18  \x03(\x0b\x32-.mlapi.training.v1.Job.ValidationMetricsEntry\x12=\n\x0ctest_metrics\x18! \x03(\x0b\x32\'.mlapi.training.v1.Job.TestMetricsEntry\x12\x10\n\x08model_id\x18\" \x01(\t\x12\'\n\x05usage\x18# \x01(\x0b\x32\x18.mlapi.training.v1.Usage\x12!\n\x05\x65rror\x18$ \x01(\x0b\x32\x12.google.rpc.Status\x12\x0f\n\x07\x61ttempt\x18% \x01(\x05\x12\x0c\n\x04step\x18& \x01(\x05\x12\x36\n\x12\x65stimated_end_time\x18\' \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18( \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18) \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18* \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18+ \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x05queue\x18, \x01(\x0b\x32\x1d.mlapi.training.v1.QueuePlace\x12\x32\n\x0b\x63heckpoints\x18- \x03(\x0b\x32\x1d.mlapi.training.v1.Checkpoint\x12\x10\n\x08sweep_id\x18\x31 \x01(\t\x12\x18\n\x10\x65xcluded_columns\x18\x32 \x03(\t\x12\x37\n\ntransforms\x18\x33 \x03(\x0b\x32#.mlapi.training.v1.FeatureTransform\x1a\x33\n\x11\x43lassWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x38\n\x16ValidationMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x32\n\x10TestMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"q\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\n\n\x06QUEUED\x10\x01\x12\x0b\n\x07RUNNING\x10\x02\x12\x0e\n\nCANCELLING\x10\x03\x12\r\n\tSUCCEEDED\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x12\r\n\tCANCELLED\x10\x06\x42\x0b\n\talgorithm\".\n\nQueuePlace\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xc7\x01\n\nCheckpoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x10\n\x08progress\x18\x04 \x01(\x01\x12\x12\n\nbyte_count\x18\x05 \x01(\x03\x12\x17\n\x0fmanifest_sha256\x18\x06 \x01(\t\x12\x12\n\x05score\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_score\"\x8b\x01\n\x05Split\x12 \n\x13validation_fraction\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rtest_fraction\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\x04seed\x18\x03 \x01(\rH\x02\x88\x01\x01\x42\x16\n\x14_validation_fractionB\x10\n\x0e_test_fractionB\x07\n\x05_seed\"\xd4\x01\n\x10\x46\x65\x61tureTransform\x12\x36\n\x04kind\x18\x01 \x01(\x0e\x32(.mlapi.training.v1.FeatureTransform.Kind\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\t\x12\x0c\n\x04\x62ins\x18\x03 \x01(\x05\"i\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x07\n\x03LOG\x10\x01\x12\x08\n\x04\x42INS\x10\x02\x12\t\n\x05RATIO\x10\x03\x12\x0e\n\nDIFFERENCE\x10\x04\x12\x0e\n\nDATE_PARTS\x10\x05\x12\r\n\tFREQUENCY\x10\x06\"X\n\x05Usage\x12\x14\n\x0cwall_seconds\x18\x01 \x01(\x01\x12\x13\n\x0b\x63pu_seconds\x18\x02 \x01(\x01\x12\x13\n\x0bgpu_seconds\x18\x03 \x01(\x01\x12\x0f\n\x07samples\x18\x04 \x01(\x03\"\xe3\x01\n\x0bMetricPoint\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x10\n\x08progress\x18\x04 \x01(\x01\x12:\n\x06values\x18\x05 \x03(\x0b\x32*.mlapi.training.v1.MetricPoint.ValuesEntry\x12(\n\x04time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xca\x02\n\x08JobEvent\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x30\n\x05level\x18\x03 \x01(\x0e\x32!.mlapi.training.v1.JobEvent.Level\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x33\n\x04\x64\x61ta\x18\x06 \x03(\x0b\x32%.mlapi.training.v1.JobEvent.DataEntry\x12(\n\x04time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a+\n\tDataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\x05Level\x12\x15\n\x11LEVEL_UNSPECIFIED\x10\x00\x12\x08\n\x04INFO\x10\x01\x12\x0b\n\x07WARNING\x10\x02\x12\t\n\x05\x45RROR\x10\x03*P\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43LASSIFICATION\x10\x01\x12\x0e\n\nREGRESSION\x10\x02\x12\x0e\n\nCLUSTERING\x10\x03*9\n\x0b\x43lassWeight\x12\x1c\n\x18\x43LASS_WEIGHT_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x42\x41LANCED\x10\x01*2\n\x06\x44\x65vice\x12\x16\n\x12\x44\x45VICE_UNSPECIFIED\x10\x00\x12\x07\n\x03\x43PU\x10\x01\x12\x07\n\x03GPU\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bmlapi/training/v1/job.proto\x12\x11mlapi.training.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a!mlapi/training/v1/algorithm.proto\"\x90\x0f\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12\x16\n\x0e\x64\x61taset_sha256\x18\x04 \x01(\t\x12\x17\n\x0f\x64\x61taset_version\x18\x0b \x01(\x05\x12\x1b\n\x13warm_start_model_id\x18\x0c \x01(\t\x12)\n\x06\x64\x65vice\x18\r \x01(\x0e\x32\x19.mlapi.training.v1.Device\x12\x10\n\x08priority\x18\x0e \x01(\x05\x12\x0e\n\x06tenant\x18\x0f \x01(\t\x12\x14\n\x0cmax_attempts\x18\x10 \x01(\x05\x12\x1a\n\x12time_limit_seconds\x18\x11 \x01(\x01\x12\x0e\n\x06target\x18\x05 \x01(\t\x12%\n\x04task\x18\x06 \x01(\x0e\x32\x17.mlapi.training.v1.Task\x12\x0c\n\x04seed\x18\x07 \x01(\r\x12\'\n\x05split\x18\x08 \x01(\x0b\x32\x18.mlapi.training.v1.Split\x12\x1d\n\x15validation_dataset_id\x18\t \x01(\t\x12\x17\n\x0ftest_dataset_id\x18\n \x01(\t\x12+\n\x06linear\x18\x14 \x01(\x0b\x32\x19.mlapi.training.v1.LinearH\x00\x12/\n\x08logistic\x18\x15 \x01(\x0b\x32\x1b.mlapi.training.v1.LogisticH\x00\x12%\n\x03mlp\x18\x16 \x01(\x0b\x32\x16.mlapi.training.v1.MlpH\x00\x12+\n\x06kmeans\x18\x17 \x01(\x0b\x32\x19.mlapi.training.v1.KMeansH\x00\x12\x38\n\rboosted_trees\x18\x18 \x01(\x0b\x32\x1f.mlapi.training.v1.BoostedTreesH\x00\x12)\n\x05\x62lend\x18\x19 \x01(\x0b\x32\x18.mlapi.training.v1.BlendH\x00\x12\x15\n\rweight_column\x18. \x01(\t\x12\x34\n\x0c\x63lass_weight\x18/ \x01(\x0e\x32\x1e.mlapi.training.v1.ClassWeight\x12?\n\rclass_weights\x18\x30 \x03(\x0b\x32(.mlapi.training.v1.Job.ClassWeightsEntry\x12+\n\x05state\x18\x1e \x01(\x0e\x32\x1c.mlapi.training.v1.Job.State\x12\x10\n\x08progress\x18\x1f \x01(\x01\x12I\n\x12validation_metrics\x18  \x03(\x0b\x32-.mlapi.training.v1.Job.ValidationMetricsEntry\x12=\n\x0ctest_metrics\x18! \x03(\x0b\x32\'.mlapi.training.v1.Job.TestMetricsEntry\x12\x10\n\x08model_id\x18\" \x01(\t\x12\'\n\x05usage\x18# \x01(\x0b\x32\x18.mlapi.training.v1.Usage\x12!\n\x05\x65rror\x18$ \x01(\x0b\x32\x12.google.rpc.Status\x12\x0f\n\x07\x61ttempt\x18% \x01(\x05\x12\x0c\n\x04step\x18& \x01(\x05\x12\x36\n\x12\x65stimated_end_time\x18\' \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18( \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18) \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18* \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18+ \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x05queue\x18, \x01(\x0b\x32\x1d.mlapi.training.v1.QueuePlace\x12\x32\n\x0b\x63heckpoints\x18- \x03(\x0b\x32\x1d.mlapi.training.v1.Checkpoint\x12\x10\n\x08sweep_id\x18\x31 \x01(\t\x12\x18\n\x10\x65xcluded_columns\x18\x32 \x03(\t\x12\x37\n\ntransforms\x18\x33 \x03(\x0b\x32#.mlapi.training.v1.FeatureTransform\x12\x0f\n\x07workers\x18\x34 \x01(\x05\x1a\x33\n\x11\x43lassWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x38\n\x16ValidationMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x32\n\x10TestMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"q\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\n\n\x06QUEUED\x10\x01\x12\x0b\n\x07RUNNING\x10\x02\x12\x0e\n\nCANCELLING\x10\x03\x12\r\n\tSUCCEEDED\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x12\r\n\tCANCELLED\x10\x06\x42\x0b\n\talgorithm\".\n\nQueuePlace\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xc7\x01\n\nCheckpoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x10\n\x08progress\x18\x04 \x01(\x01\x12\x12\n\nbyte_count\x18\x05 \x01(\x03\x12\x17\n\x0fmanifest_sha256\x18\x06 \x01(\t\x12\x12\n\x05score\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_score\"\x8b\x01\n\x05Split\x12 \n\x13validation_fraction\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rtest_fraction\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\x04seed\x18\x03 \x01(\rH\x02\x88\x01\x01\x42\x16\n\x14_validation_fractionB\x10\n\x0e_test_fractionB\x07\n\x05_seed\"\xd4\x01\n\x10\x46\x65\x61tureTransform\x12\x36\n\x04kind\x18\x01 \x01(\x0e\x32(.mlapi.training.v1.FeatureTransform.Kind\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\t\x12\x0c\n\x04\x62ins\x18\x03 \x01(\x05\"i\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x07\n\x03LOG\x10\x01\x12\x08\n\x04\x42INS\x10\x02\x12\t\n\x05RATIO\x10\x03\x12\x0e\n\nDIFFERENCE\x10\x04\x12\x0e\n\nDATE_PARTS\x10\x05\x12\r\n\tFREQUENCY\x10\x06\"X\n\x05Usage\x12\x14\n\x0cwall_seconds\x18\x01 \x01(\x01\x12\x13\n\x0b\x63pu_seconds\x18\x02 \x01(\x01\x12\x13\n\x0bgpu_seconds\x18\x03 \x01(\x01\x12\x0f\n\x07samples\x18\x04 \x01(\x03\"\xe3\x01\n\x0bMetricPoint\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x10\n\x08progress\x18\x04 \x01(\x01\x12:\n\x06values\x18\x05 \x03(\x0b\x32*.mlapi.training.v1.MetricPoint.ValuesEntry\x12(\n\x04time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xca\x02\n\x08JobEvent\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x30\n\x05level\x18\x03 \x01(\x0e\x32!.mlapi.training.v1.JobEvent.Level\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x33\n\x04\x64\x61ta\x18\x06 \x03(\x0b\x32%.mlapi.training.v1.JobEvent.DataEntry\x12(\n\x04time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a+\n\tDataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\x05Level\x12\x15\n\x11LEVEL_UNSPECIFIED\x10\x00\x12\x08\n\x04INFO\x10\x01\x12\x0b\n\x07WARNING\x10\x02\x12\t\n\x05\x45RROR\x10\x03*P\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43LASSIFICATION\x10\x01\x12\x0e\n\nREGRESSION\x10\x02\x12\x0e\n\nCLUSTERING\x10\x03*9\n\x0b\x43lassWeight\x12\x1c\n\x18\x43LASS_WEIGHT_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x42\x41LANCED\x10\x01*2\n\x06\x44\x65vice\x12\x16\n\x12\x44\x45VICE_UNSPECIFIED\x10\x00\x12\x07\n\x03\x43PU\x10\x01\x12\x07\n\x03GPU\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,42 +44,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_METRICPOINT_VALUESENTRY']._serialized_options = b'8\001'
   _globals['_JOBEVENT_DATAENTRY']._loaded_options = None
   _globals['_JOBEVENT_DATAENTRY']._serialized_options = b'8\001'
-  _globals['_TASK']._serialized_start=3325
-  _globals['_TASK']._serialized_end=3405
-  _globals['_CLASSWEIGHT']._serialized_start=3407
-  _globals['_CLASSWEIGHT']._serialized_end=3464
-  _globals['_DEVICE']._serialized_start=3466
-  _globals['_DEVICE']._serialized_end=3516
+  _globals['_TASK']._serialized_start=3342
+  _globals['_TASK']._serialized_end=3422
+  _globals['_CLASSWEIGHT']._serialized_start=3424
+  _globals['_CLASSWEIGHT']._serialized_end=3481
+  _globals['_DEVICE']._serialized_start=3483
+  _globals['_DEVICE']._serialized_end=3533
   _globals['_JOB']._serialized_start=144
-  _globals['_JOB']._serialized_end=2063
-  _globals['_JOB_CLASSWEIGHTSENTRY']._serialized_start=1774
-  _globals['_JOB_CLASSWEIGHTSENTRY']._serialized_end=1825
-  _globals['_JOB_VALIDATIONMETRICSENTRY']._serialized_start=1827
-  _globals['_JOB_VALIDATIONMETRICSENTRY']._serialized_end=1883
-  _globals['_JOB_TESTMETRICSENTRY']._serialized_start=1885
-  _globals['_JOB_TESTMETRICSENTRY']._serialized_end=1935
-  _globals['_JOB_STATE']._serialized_start=1937
-  _globals['_JOB_STATE']._serialized_end=2050
-  _globals['_QUEUEPLACE']._serialized_start=2065
-  _globals['_QUEUEPLACE']._serialized_end=2111
-  _globals['_CHECKPOINT']._serialized_start=2114
-  _globals['_CHECKPOINT']._serialized_end=2313
-  _globals['_SPLIT']._serialized_start=2316
-  _globals['_SPLIT']._serialized_end=2455
-  _globals['_FEATURETRANSFORM']._serialized_start=2458
-  _globals['_FEATURETRANSFORM']._serialized_end=2670
-  _globals['_FEATURETRANSFORM_KIND']._serialized_start=2565
-  _globals['_FEATURETRANSFORM_KIND']._serialized_end=2670
-  _globals['_USAGE']._serialized_start=2672
-  _globals['_USAGE']._serialized_end=2760
-  _globals['_METRICPOINT']._serialized_start=2763
-  _globals['_METRICPOINT']._serialized_end=2990
-  _globals['_METRICPOINT_VALUESENTRY']._serialized_start=2945
-  _globals['_METRICPOINT_VALUESENTRY']._serialized_end=2990
-  _globals['_JOBEVENT']._serialized_start=2993
-  _globals['_JOBEVENT']._serialized_end=3323
-  _globals['_JOBEVENT_DATAENTRY']._serialized_start=3214
-  _globals['_JOBEVENT_DATAENTRY']._serialized_end=3257
-  _globals['_JOBEVENT_LEVEL']._serialized_start=3259
-  _globals['_JOBEVENT_LEVEL']._serialized_end=3323
+  _globals['_JOB']._serialized_end=2080
+  _globals['_JOB_CLASSWEIGHTSENTRY']._serialized_start=1791
+  _globals['_JOB_CLASSWEIGHTSENTRY']._serialized_end=1842
+  _globals['_JOB_VALIDATIONMETRICSENTRY']._serialized_start=1844
+  _globals['_JOB_VALIDATIONMETRICSENTRY']._serialized_end=1900
+  _globals['_JOB_TESTMETRICSENTRY']._serialized_start=1902
+  _globals['_JOB_TESTMETRICSENTRY']._serialized_end=1952
+  _globals['_JOB_STATE']._serialized_start=1954
+  _globals['_JOB_STATE']._serialized_end=2067
+  _globals['_QUEUEPLACE']._serialized_start=2082
+  _globals['_QUEUEPLACE']._serialized_end=2128
+  _globals['_CHECKPOINT']._serialized_start=2131
+  _globals['_CHECKPOINT']._serialized_end=2330
+  _globals['_SPLIT']._serialized_start=2333
+  _globals['_SPLIT']._serialized_end=2472
+  _globals['_FEATURETRANSFORM']._serialized_start=2475
+  _globals['_FEATURETRANSFORM']._serialized_end=2687
+  _globals['_FEATURETRANSFORM_KIND']._serialized_start=2582
+  _globals['_FEATURETRANSFORM_KIND']._serialized_end=2687
+  _globals['_USAGE']._serialized_start=2689
+  _globals['_USAGE']._serialized_end=2777
+  _globals['_METRICPOINT']._serialized_start=2780
+  _globals['_METRICPOINT']._serialized_end=3007
+  _globals['_METRICPOINT_VALUESENTRY']._serialized_start=2962
+  _globals['_METRICPOINT_VALUESENTRY']._serialized_end=3007
+  _globals['_JOBEVENT']._serialized_start=3010
+  _globals['_JOBEVENT']._serialized_end=3340
+  _globals['_JOBEVENT_DATAENTRY']._serialized_start=3231
+  _globals['_JOBEVENT_DATAENTRY']._serialized_end=3274
+  _globals['_JOBEVENT_LEVEL']._serialized_start=3276
+  _globals['_JOBEVENT_LEVEL']._serialized_end=3340
 # @@protoc_insertion_point(module_scope)

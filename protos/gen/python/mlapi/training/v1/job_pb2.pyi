@@ -260,6 +260,7 @@ class Job(_message.Message):
     SWEEP_ID_FIELD_NUMBER: _builtins.int
     EXCLUDED_COLUMNS_FIELD_NUMBER: _builtins.int
     TRANSFORMS_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Output only. Identifier."""
     display_name: _builtins.str
@@ -308,6 +309,10 @@ class Job(_message.Message):
     """Output only. Last step of training that was reported."""
     sweep_id: _builtins.str
     """Output only. Sweep that it is a trial of, if any; ListJobs leaves such jobs out."""
+    workers: _builtins.int
+    """Processes that train it together, each on its part of the training rows, on one machine. Another number
+    gives other weights.
+    """
     @_builtins.property
     def split(self) -> Global___Split:
         """How the dataset is divided, where no dataset is given for a part."""
@@ -446,10 +451,11 @@ class Job(_message.Message):
         sweep_id: _builtins.str = ...,
         excluded_columns: _abc.Iterable[_builtins.str] | None = ...,
         transforms: _abc.Iterable[Global___FeatureTransform] | None = ...,
+        workers: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "blend", b"blend", "boosted_trees", b"boosted_trees", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "queue", b"queue", "split", b"split", "start_time", b"start_time", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "attempt", b"attempt", "blend", b"blend", "boosted_trees", b"boosted_trees", "checkpoints", b"checkpoints", "class_weight", b"class_weight", "class_weights", b"class_weights", "create_time", b"create_time", "dataset_id", b"dataset_id", "dataset_sha256", b"dataset_sha256", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "excluded_columns", b"excluded_columns", "job_id", b"job_id", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "model_id", b"model_id", "priority", b"priority", "progress", b"progress", "queue", b"queue", "seed", b"seed", "split", b"split", "start_time", b"start_time", "state", b"state", "step", b"step", "sweep_id", b"sweep_id", "target", b"target", "task", b"task", "tenant", b"tenant", "test_dataset_id", b"test_dataset_id", "test_metrics", b"test_metrics", "time_limit_seconds", b"time_limit_seconds", "transforms", b"transforms", "update_time", b"update_time", "usage", b"usage", "validation_dataset_id", b"validation_dataset_id", "validation_metrics", b"validation_metrics", "warm_start_model_id", b"warm_start_model_id", "weight_column", b"weight_column"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "attempt", b"attempt", "blend", b"blend", "boosted_trees", b"boosted_trees", "checkpoints", b"checkpoints", "class_weight", b"class_weight", "class_weights", b"class_weights", "create_time", b"create_time", "dataset_id", b"dataset_id", "dataset_sha256", b"dataset_sha256", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "excluded_columns", b"excluded_columns", "job_id", b"job_id", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "model_id", b"model_id", "priority", b"priority", "progress", b"progress", "queue", b"queue", "seed", b"seed", "split", b"split", "start_time", b"start_time", "state", b"state", "step", b"step", "sweep_id", b"sweep_id", "target", b"target", "task", b"task", "tenant", b"tenant", "test_dataset_id", b"test_dataset_id", "test_metrics", b"test_metrics", "time_limit_seconds", b"time_limit_seconds", "transforms", b"transforms", "update_time", b"update_time", "usage", b"usage", "validation_dataset_id", b"validation_dataset_id", "validation_metrics", b"validation_metrics", "warm_start_model_id", b"warm_start_model_id", "weight_column", b"weight_column", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_algorithm: _TypeAlias = _typing.Literal["linear", "logistic", "mlp", "kmeans", "boosted_trees", "blend"]  # noqa: Y015
     _WhichOneofArgType_algorithm: _TypeAlias = _typing.Literal["algorithm", b"algorithm"]  # noqa: Y015

@@ -68,6 +68,7 @@ class CreateJobRequest(_message.Message):
     CLASS_WEIGHTS_FIELD_NUMBER: _builtins.int
     EXCLUDED_COLUMNS_FIELD_NUMBER: _builtins.int
     TRANSFORMS_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
     LINEAR_FIELD_NUMBER: _builtins.int
     LOGISTIC_FIELD_NUMBER: _builtins.int
     MLP_FIELD_NUMBER: _builtins.int
@@ -115,6 +116,11 @@ class CreateJobRequest(_message.Message):
     class_weight: _job_pb2.ClassWeight.ValueType
     """Optional. How much the rows of each class count in training, beside their own weights; it does not change
     what metrics count. Only for classification, and not with `class_weights`.
+    """
+    workers: _builtins.int
+    """Optional. Processes that train it together, each on its part of the training rows, on one machine; 1 when
+    absent. Each takes a slot, and all of them have to be free at once. Only for `mlp`, `logistic` and `kmeans`,
+    on processors. Another number gives other weights.
     """
     @_builtins.property
     def split(self) -> _job_pb2.Split:
@@ -186,6 +192,7 @@ class CreateJobRequest(_message.Message):
         class_weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         excluded_columns: _abc.Iterable[_builtins.str] | None = ...,
         transforms: _abc.Iterable[_job_pb2.FeatureTransform] | None = ...,
+        workers: _builtins.int = ...,
         linear: _algorithm_pb2.Linear | None = ...,
         logistic: _algorithm_pb2.Logistic | None = ...,
         mlp: _algorithm_pb2.Mlp | None = ...,
@@ -196,7 +203,7 @@ class CreateJobRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "blend", b"blend", "boosted_trees", b"boosted_trees", "http_body", b"http_body", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "mlp", b"mlp", "split", b"split"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "blend", b"blend", "boosted_trees", b"boosted_trees", "class_weight", b"class_weight", "class_weights", b"class_weights", "dataset_id", b"dataset_id", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "excluded_columns", b"excluded_columns", "http_body", b"http_body", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "priority", b"priority", "request_id", b"request_id", "seed", b"seed", "split", b"split", "target", b"target", "task", b"task", "test_dataset_id", b"test_dataset_id", "time_limit_seconds", b"time_limit_seconds", "transforms", b"transforms", "validate_only", b"validate_only", "validation_dataset_id", b"validation_dataset_id", "warm_start_model_id", b"warm_start_model_id", "weight_column", b"weight_column"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "blend", b"blend", "boosted_trees", b"boosted_trees", "class_weight", b"class_weight", "class_weights", b"class_weights", "dataset_id", b"dataset_id", "dataset_version", b"dataset_version", "device", b"device", "display_name", b"display_name", "excluded_columns", b"excluded_columns", "http_body", b"http_body", "kmeans", b"kmeans", "linear", b"linear", "logistic", b"logistic", "max_attempts", b"max_attempts", "mlp", b"mlp", "priority", b"priority", "request_id", b"request_id", "seed", b"seed", "split", b"split", "target", b"target", "task", b"task", "test_dataset_id", b"test_dataset_id", "time_limit_seconds", b"time_limit_seconds", "transforms", b"transforms", "validate_only", b"validate_only", "validation_dataset_id", b"validation_dataset_id", "warm_start_model_id", b"warm_start_model_id", "weight_column", b"weight_column", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_algorithm: _TypeAlias = _typing.Literal["linear", "logistic", "mlp", "kmeans", "boosted_trees", "blend"]  # noqa: Y015
     _WhichOneofArgType_algorithm: _TypeAlias = _typing.Literal["algorithm", b"algorithm"]  # noqa: Y015
