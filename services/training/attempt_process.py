@@ -21,15 +21,16 @@ from services.chassis.traced import Attribute
 from services.training.adapters.artifacts import open_artifacts
 from services.training.adapters.learner import ComputeLearner
 from services.training.adapters.outbox_disk import disk_outboxes
+from services.training.adapters.ranks import LocalRanks
 from services.training.adapters.store_sql import SqlStore
-from services.training.application.losses import EXIT_ENVIRONMENT
-from services.training.application.ports import Fenced, Store
+from services.training.application.losses import EXIT_ENVIRONMENT, EXIT_LOST
+from services.training.application.ports import Fenced, LostRank, Store
 from services.training.application.run_attempt import RunAttempt, insist
 from services.training.compute.backend import BackendUnavailable, open_backend
 from services.training.compute.trainer import MEMORY_BUDGET
 from services.training.domain.job import Device, Job
 from services.training.domain.usage import Usage
-from services.training.settings import TrainingSettings
+from services.training.settings import TrainingSettings, rank_command
 
 BACKENDS = {Device.CPU: "numpy", Device.GPU: "cupy"}
 # A collector that is away may hold up the end of a process, and so its slot, no longer.
@@ -43,8 +44,7 @@ def run(job_id: str, attempt: int) -> None:
     logs.configure("worker", settings.log_level)
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    if settings.training_memory_bytes:
-        resource.setrlimit(resource.RLIMIT_DATA, (settings.training_memory_bytes,) * 2)
+    limit_memory(settings)
     told = Telling("worker", settings, registry=None)
     try:
         code = _run(settings, job_id, attempt, stop, told.tracing)
@@ -56,10 +56,11 @@ def run(job_id: str, attempt: int) -> None:
 
 
 def _run(settings: TrainingSettings, job_id: str, attempt: int, stop: Event, tracing: Tracing) -> int:
-    store = SqlStore(Database(settings.database("training")))
+    store = open_store(settings)
     artifacts = open_artifacts(settings)
+    ranks = LocalRanks(rank_command(job_id, attempt), settings.training_progress_seconds)
     try:
-        job = insist(lambda: _job(store, job_id))
+        job = stored_job(store, job_id)
         device = job.spec.device
         with _traced(tracing, job, attempt):
             backend = open_backend(BACKENDS[device])
@@ -67,9 +68,11 @@ def _run(settings: TrainingSettings, job_id: str, attempt: int, stop: Event, tra
                 store=store,
                 artifacts=artifacts,
                 outboxes=disk_outboxes(artifacts),
-                learner=ComputeLearner(artifacts, backend, sample_bytes(settings, memory.limit())),
+                learner=ComputeLearner(
+                    artifacts, backend, sample_bytes(settings, memory.limit()), ranks=ranks
+                ),
                 clock=clock.now,
-                used=_meter(device is Device.GPU),
+                used=_meter(device is Device.GPU, ranks.cpu_seconds),
                 pace=settings.pace(),
             )
             run_attempt(job_id, attempt, stop)
@@ -78,6 +81,9 @@ def _run(settings: TrainingSettings, job_id: str, attempt: int, stop: Event, tra
     except BackendUnavailable as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_ENVIRONMENT
+    except LostRank as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_LOST
     return 0
 
 
@@ -93,6 +99,22 @@ def sample_bytes(settings: TrainingSettings, machine: int | None) -> int:
     if settings.training_memory_bytes:
         shares.append(settings.training_memory_bytes // 2)
     return min(shares)
+
+
+def limit_memory(settings: TrainingSettings) -> None:
+    """Bounds what this process takes, where there is a bound."""
+    if settings.training_memory_bytes:
+        resource.setrlimit(resource.RLIMIT_DATA, (settings.training_memory_bytes,) * 2)
+
+
+def open_store(settings: TrainingSettings) -> SqlStore:
+    """What the service keeps, for all tenants."""
+    return SqlStore(Database(settings.database("training")))
+
+
+def stored_job(store: Store, job_id: str) -> Job:
+    """The job, once the store is there; raises Fenced when it is gone."""
+    return insist(lambda: _job(store, job_id))
 
 
 @contextmanager
@@ -122,13 +144,14 @@ def _job(store: Store, job_id: str) -> Job:
     return job
 
 
-def _meter(gpu: bool) -> Callable[[], Usage]:
+def _meter(gpu: bool, others: Callable[[], float]) -> Callable[[], Usage]:
+    """others: processor time of the processes that train along."""
     # What came before this line is imports, which is all processor time. (What the system says of a process's
     # start is off by up to a second.)
     began = time.monotonic() - time.process_time()
 
     def used() -> Usage:
         seconds = time.monotonic() - began
-        return Usage(seconds, time.process_time(), seconds if gpu else 0.0)
+        return Usage(seconds, time.process_time() + others(), seconds if gpu else 0.0)
 
     return used

@@ -118,6 +118,11 @@ def worker_command() -> list[str]:
     return [sys.executable, "-m", "services.training.worker"]
 
 
+def rank_command(job_id: str, attempt: int) -> list[str]:
+    """How an attempt starts the other processes that train it; see rank.py."""
+    return [sys.executable, "-m", "services.training.rank", job_id, str(attempt)]
+
+
 def worker_environment() -> dict[str, str]:
     """The environment of an attempt: ours, with BLAS held to one thread, and nothing of Ray's.
 
@@ -143,6 +148,7 @@ def ray_environment(settings: TrainingSettings) -> dict[str, str]:
         "LOG_LEVEL": settings.log_level,
         "TRAINING_LEASE_SECONDS": f"{settings.training_lease_seconds:g}",
         "TRAINING_CHECKPOINT_SECONDS": f"{settings.training_checkpoint_seconds:g}",
+        "TRAINING_PROGRESS_SECONDS": f"{settings.training_progress_seconds:g}",
         "TRAINING_MEMORY_BYTES": str(settings.training_memory_bytes),
     }
     alone = not (settings.database_url and settings.artifacts_url)

@@ -8,7 +8,6 @@ the machine would look for the job in the wrong place.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -19,10 +18,10 @@ from collections.abc import Collection, Sequence
 import psutil
 
 from services.chassis.memory import kills
+from services.training.adapters.orphans import ending_with_parent
 from services.training.application.losses import EXIT_ENVIRONMENT, EXIT_MEMORY
 from services.training.settings import missing, worker_environment
 
-_PR_SET_PDEATHSIG = 1
 _LOOK_SECONDS = 0.1
 
 
@@ -34,11 +33,10 @@ def main(patience: float, needed: Collection[str], command: Sequence[str]) -> No
     # Ray asks the whole tree to end. A handler and not SIG_IGN, which the command would inherit.
     signal.signal(signal.SIGTERM, lambda *_: None)
     before = kills()
-    libc = ctypes.CDLL(None)
     child = subprocess.Popen(
         command,
         env=worker_environment(),
-        preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509 (no threads here)
+        preexec_fn=ending_with_parent(),  # noqa: PLW1509 (no threads here)
     )
     code = _ended(child.pid, patience)
     _end_the_rest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from tests.e2e.keyed import job, key, keyed  # noqa: F401 (fixtures of several f
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The running product. REQUEST_TIMEOUT is short, so that tests of deadlines are."""
     folder: Path = tmp_path_factory.mktemp("stack")
-    with Stack(folder, {"REQUEST_TIMEOUT": "20"}) as running:
+    slots = str(max(2, os.cpu_count() or 1))  # a test needs two
+    with Stack(folder, {"REQUEST_TIMEOUT": "20", "TRAINING_SLOTS": slots}) as running:
         yield running
 
 

@@ -110,6 +110,13 @@ def test_a_job_begins_where_a_model_ended(rest: httpx.Client) -> None:
     assert only_error(none)["reason"] == "MODEL_NOT_FOUND"
 
 
+def test_several_processes_train_a_job_together(rest: httpx.Client) -> None:
+    job = train(rest, dataset_id="lives", target="kind", logistic={}, workers=2)
+    assert (job["state"], job["workers"]) == ("SUCCEEDED", 2), job
+    body = {"dataset_id": "lives", "target": "kind", "workers": 2}
+    assert "logistic" in violations(rest.post("/v1/jobs", json=body))["workers"]
+
+
 def test_bad_wishes_are_refused_by_name(rest: httpx.Client) -> None:
     wishes = {"priority": 101, "max_attempts": 11, "time_limit_seconds": -1}
     refused = rest.post("/v1/jobs", json={"dataset_id": "lives", "target": "kind", **wishes})

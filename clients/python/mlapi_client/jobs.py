@@ -47,6 +47,7 @@ class Jobs:
         class_weights: Mapping[str, float] | None = None,
         excluded_columns: Sequence[str] = (),
         transforms: Sequence[Mapping[str, Any]] = (),
+        workers: int | None = None,
         display_name: str = "",
         request_id: str = "",
         validate_only: bool = False,
@@ -64,6 +65,7 @@ class Jobs:
         class_weight: "balanced"; or class_weights: class → how much its rows count in training, others 1.
         excluded_columns: are no features. transforms: columns made of others, as REST takes them, for example
         `{"kind": "RATIO", "columns": ["debt", "income"]}`.
+        workers: processes that train it together, only for "mlp", "logistic" and "kmeans"; one when None.
         request_id: makes the call safe to repeat over clients too; generated when absent.
         Raises InvalidValue, a ValueError, before anything is sent; InvalidArgument, NotFound and
         FailedPrecondition as the service sees it.
@@ -90,6 +92,7 @@ class Jobs:
                 from_document(f"transforms[{n}]", one, job_pb2.FeatureTransform())
                 for n, one in enumerate(transforms)
             ],
+            workers=workers or 0,
             display_name=display_name,
             request_id=request_id or str(uuid.uuid4()),
             validate_only=validate_only,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from services.training.application.ports import (
     InvalidRow,
     Learned,
     Loop,
+    LostRank,
     Outcome,
     Told,
     Unexportable,
@@ -29,6 +31,7 @@ from services.training.application.ports import (
 from services.training.compute import model as compute_model
 from services.training.compute import several
 from services.training.compute.backend import Backend
+from services.training.compute.communicator.base import ALONE, Communicator, CommunicatorError
 from services.training.compute.errors import ComputeError
 from services.training.compute.folds import cross_validate
 from services.training.compute.loop import NullLoop, Offering
@@ -54,16 +57,34 @@ TIMESTAMPS = "timestamps"
 METHOD = "permutation_importance"
 # Of more classes the matrix is too large to be shown with every model.
 MOST_CONFUSED = 100
+# How many processes train, and whether to stop waiting for them → what joins them to this one. It may raise
+# CommunicatorError, as what it gives does.
+Ranks: TypeAlias = Callable[[int, Callable[[], bool]], AbstractContextManager[Communicator]]
+
+
+def alone(workers: int, stopping: Callable[[], bool]) -> Communicator:
+    """For jobs that one process trains."""
+    assert workers == 1
+    return ALONE
 
 
 class ComputeLearner:
     """See `Learner`."""
 
-    def __init__(self, artifacts: Artifacts, backend: Backend, memory_budget: int = MEMORY_BUDGET) -> None:
-        """memory_budget: bytes of preprocessed rows that are kept in memory rather than in files."""
+    def __init__(
+        self,
+        artifacts: Artifacts,
+        backend: Backend,
+        memory_budget: int = MEMORY_BUDGET,
+        ranks: Ranks = alone,
+    ) -> None:
+        """memory_budget: bytes of preprocessed rows that are kept in memory rather than in files.
+        ranks: how this process comes to the others that train a job with it.
+        """
         self._artifacts = artifacts
         self._backend = backend
         self._memory_budget = memory_budget
+        self._ranks = ranks
 
     def fit(
         self,
@@ -88,8 +109,14 @@ class ComputeLearner:
                 train, _, test = self._tables(spec)
                 fitted = cross_validate(_problem(spec), spec.folds, train, test, loop, self._backend, **how)
             else:
-                start = self._start(spec.warm_start_model_id, timestamps)
-                fitted = fit(_problem(spec), *self._tables(spec), loop, self._backend, start=start, **how)
+                how["start"] = self._start(spec.warm_start_model_id, timestamps)
+                with self._ranks(spec.workers, loop.should_stop) as communicator:
+                    how["communicator"] = communicator
+                    fitted = fit(_problem(spec), *self._tables(spec), loop, self._backend, **how)
+        except CommunicatorError as error:
+            if loop.should_stop():
+                return Learned(stopped=True, samples=0)
+            raise LostRank(str(error)) from error
         except Misfit as error:
             raise UnfitCheckpoint(error.problem) from error
         except ComputeError as error:

@@ -10,6 +10,8 @@ from services.training.domain.job import JobError
 
 # What an attempt's process exits with when it cannot run here at all (EX_CONFIG of sysexits.h).
 EXIT_ENVIRONMENT = 78
+# When a process that trained along is gone; any other status but 0 would do.
+EXIT_LOST = 1
 # What its warden exits with when the system ended it for want of memory (EX_OSERR).
 EXIT_MEMORY = 71
 

@@ -25,6 +25,7 @@ from services.training.application.ports import (
     Learned,
     Learner,
     Loop,
+    LostRank,
     Outbox,
     Outboxes,
     Store,
@@ -67,7 +68,8 @@ class RunAttempt:
     def __call__(self, job_id: str, attempt: int, stop: Event) -> None:
         """Leaves the job SUCCEEDED or FAILED; or as it is when stopped: its owner sees the process go.
 
-        Raises Fenced when the job is not this attempt's (any more).
+        Raises Fenced when the job is not this attempt's (any more), and LostRank: the attempt is lost then,
+        and what it has reported is in its outbox.
         """
         job = insist(lambda: self._claim(job_id, attempt))
         outbox = self.outboxes(job_id, attempt)
@@ -113,6 +115,8 @@ class RunAttempt:
                 return lambda: self._leave(job, learned)
             model_id = new_id("model")
             self.artifacts.save_model(model_id, learned.arrays, learned.metadata)
+        except LostRank:
+            raise
         except Exception as error:
             log.exception("training failed")
             reason = why(error)

@@ -8,6 +8,7 @@ of the file in its cache, it can drop at any time.
 from __future__ import annotations
 
 import os
+from copy import copy
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,6 +28,14 @@ class FileRows:
         self.dtype = np.dtype(dtype)
         self._path = path
         self._file = path.open("rb", buffering=0)
+        self._first = 0
+
+    def part(self, first: int, end: int) -> FileRows:
+        """Those of the rows, in the same file."""
+        found = copy(self)
+        found.shape = (end - first, *self.shape[1:])
+        found._first += first
+        return found
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -37,7 +46,7 @@ class FileRows:
         found = np.empty((max(0, stop - start), *self.shape[1:]), self.dtype)
         row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
         rest = _bytes(found)
-        place = start * row_bytes
+        place = (self._first + start) * row_bytes
         while rest:
             count = os.preadv(self._file.fileno(), [rest], place)
             if not count:

@@ -6,9 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from services.training.compute.backend import Backend
+from services.training.compute.communicator.base import ALONE, Communicator
+from services.training.compute.communicator.together import added_up
 from services.training.compute.errors import ComputeError
-from services.training.compute.estimators.base import Outcome
+from services.training.compute.estimators.base import Outcome, Samples
 from services.training.compute.estimators.registry import estimator
 from services.training.compute.importance import explain
 from services.training.compute.loop import Loop, NullLoop, Offering, State, Stopped
@@ -30,8 +34,8 @@ MEMORY_BUDGET = 512 << 20
 class Fitted:
     """What came of it.
 
-    model: None exactly when the loop said to stop; nothing is to be registered then.
-    samples: training rows processed, counting a row once for every pass over it.
+    model: None when the loop said to stop, and on all ranks but 0; nothing is to be registered then.
+    samples: training rows processed by all ranks, counting a row once for every pass over it.
     validation_metrics, test_metrics: see `metrics`; of probabilities that were calibrated on the validation
     rows, which flatters their log loss a little. Rows count by `weight_column`, but not by class weights:
     those are for training. Empty when there are no such rows.
@@ -65,6 +69,7 @@ def fit(  # noqa: PLR0917 (one table of each part, in the order of their names)
     workspace: Path | None = None,
     memory_budget: int = MEMORY_BUDGET,
     warn: Callable[[str], None] = lambda _text: None,
+    communicator: Communicator = ALONE,
 ) -> Fitted:
     """Splits, preprocesses, trains and measures. The same arguments give the same model on the same machine.
 
@@ -73,10 +78,13 @@ def fit(  # noqa: PLR0917 (one table of each part, in the order of their names)
     workspace: a folder for the preprocessed rows when they take more than `memory_budget` bytes, under plain
     names (`train.features`, …); they are the caller's to delete. Without one they stay in memory.
     warn: is told each of `data_warnings` before training begins.
+    communicator: joins ranks that all make this call, with a workspace and a loop of their own, and `resume`
+    on rank 0 alone. Each prepares all rows and learns from its part of them, so that the model also depends
+    on how many ranks there are. What comes after learning, rank 0 does alone.
 
     Reports end with progress 1, unless stopped. Raises ComputeError, which names the column or the setting,
     when the data does not allow training: see `targets`, `preprocessing`, `splits` and `weights`; or when
-    `resume` or `start` does not fit.
+    `resume` or `start` does not fit. Raises CommunicatorError.
     """
     whole, others = as_table(train), (as_table(validation), as_table(test))
     check(problem, whole, *others)
@@ -89,7 +97,9 @@ def fit(  # noqa: PLR0917 (one table of each part, in the order of their names)
         return Fitted(None, 0)
     for text in prepared.warnings:
         warn(text)
-    fitted = _train(problem, prepared, attended, backend, resume=resume, start=start)
+    fitted = _train(
+        problem, prepared, attended, backend, resume=resume, start=start, communicator=communicator
+    )
     return replace(fitted, data_warnings=prepared.warnings)
 
 
@@ -101,8 +111,9 @@ def _train(
     *,
     resume: State | None,
     start: TrainedModel | None,
+    communicator: Communicator,
 ) -> Fitted:
-    trained, compared = prepared.for_training
+    trained, compared = _shares(prepared, communicator)
     outcome = estimator(problem.hyperparameters, trained.classes).fit(
         trained,
         compared if len(compared) else None,
@@ -111,8 +122,10 @@ def _train(
         backend,
         resume=resume,
         start=start.learned if start else None,
+        communicator=communicator,
     )
-    if outcome.stopped:
+    outcome = replace(outcome, samples=int(added_up(communicator, np.array([outcome.samples]), False)[0]))
+    if outcome.stopped or communicator.rank:
         return Fitted(None, outcome.samples)
     try:
         fitted = judged(problem.hyperparameters, prepared, outcome, loop)
@@ -122,6 +135,21 @@ def _train(
         return Fitted(None, outcome.samples)
     loop.report(outcome.steps, 1.0, {})
     return fitted
+
+
+def _shares(prepared: Prepared, communicator: Communicator) -> tuple[Samples, Samples]:
+    """Consecutive, even parts of the rows to train on and to compare on.
+
+    Where there are fewer to compare on than ranks, each takes all: what is compared are means.
+    """
+    trained, compared = prepared.for_training
+    few = len(compared) < communicator.world_size
+    return _share(trained, communicator), compared if few else _share(compared, communicator)
+
+
+def _share(samples: Samples, communicator: Communicator) -> Samples:
+    rank, ranks = communicator.rank, communicator.world_size
+    return samples.part(len(samples) * rank // ranks, len(samples) * (rank + 1) // ranks)
 
 
 def judged(params: Hyperparameters, prepared: Prepared, outcome: Outcome, loop: Offering) -> Fitted:

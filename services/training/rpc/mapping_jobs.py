@@ -156,7 +156,7 @@ def _sent(value: Any) -> Any:
 
 def job(item: Job, place: Place | None = None) -> job_pb2.Job:
     """A job on the wire. place: where it waits, if it does."""
-    spec, usage = item.spec, item.usage
+    spec = item.spec
     return job_pb2.Job(
         job_id=item.job_id,
         display_name=item.display_name,
@@ -183,12 +183,7 @@ def job(item: Job, place: Place | None = None) -> job_pb2.Job:
         validation_metrics=item.validation_metrics,
         test_metrics=item.test_metrics,
         model_id=item.model_id,
-        usage=job_pb2.Usage(
-            wall_seconds=usage.wall_seconds,
-            cpu_seconds=usage.cpu_seconds,
-            gpu_seconds=usage.gpu_seconds,
-            samples=usage.samples,
-        ),
+        usage=job_pb2.Usage(**vars(item.usage)),
         error=error(item.error, job_id=item.job_id) if item.error else None,
         attempt=item.attempt,
         step=item.step,

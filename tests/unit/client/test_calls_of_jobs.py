@@ -46,6 +46,7 @@ def test_every_option_of_a_job_arrives(api: FakeApi, client: Client) -> None:
         class_weights={"a": 2},
         excluded_columns=["z", "a"],
         transforms=[{"kind": "BINS", "columns": ["x"], "bins": 4}],
+        workers=2,
         test_fraction=0.0,
         split_seed=0,
     )
@@ -64,6 +65,7 @@ def test_every_option_of_a_job_arrives(api: FakeApi, client: Client) -> None:
         "class_weights": {"a": 2.0},
         "excluded_columns": ["z", "a"],
         "transforms": [{"kind": "BINS", "columns": ["x"], "bins": 4}],
+        "workers": 2,
         "split": {"test_fraction": 0.0, "seed": 0},
     }
 
@@ -190,6 +192,7 @@ def test_every_field_of_a_request_has_its_argument(api: FakeApi, client: Client)
         class_weights={"a": 1},
         excluded_columns=["z"],
         transforms=[{"kind": "LOG", "columns": ["x"]}],
+        workers=1,
         display_name="n",
         validate_only=True,
     )

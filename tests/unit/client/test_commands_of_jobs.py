@@ -43,6 +43,7 @@ def running(left: timedelta) -> job_pb2.Job:
 
 def test_options_of_create_arrive(api: FakeApi, run: Run) -> None:
     options = ["--priority", "-3", "--device", "gpu", "--max-attempts", "2", "--time-limit", "60"]
+    options += ["--workers", "3"]
     options += ["--warm-start", "m", "--dataset-version", "4", "--name", "n", "--test-dataset", "w"]
     options += ["--weight-column", "w", "--class-weight", "balanced", "--class-weights", "a=b=2.5,c=1"]
     options += ["--exclude", "z", "--exclude", "a,b"]
@@ -51,6 +52,7 @@ def test_options_of_create_arrive(api: FakeApi, run: Run) -> None:
     assert result.exit_code == 0, result.output
     (request,) = api.calls["CreateJob"]
     assert (request.priority, request.device, request.max_attempts) == (-3, job_pb2.GPU, 2)
+    assert request.workers == 3
     assert (request.time_limit_seconds, request.warm_start_model_id, request.dataset_version) == (60, "m", 4)
     assert (request.display_name, request.test_dataset_id, request.target) == ("n", "w", "t")
     assert (request.weight_column, request.class_weight) == ("w", job_pb2.BALANCED)
@@ -135,6 +137,7 @@ def test_get_says_how_a_job_runs(api: FakeApi, run: Run) -> None:
             device=job_pb2.GPU,
             priority=5,
             max_attempts=3,
+            workers=2,
             time_limit_seconds=600,
             excluded_columns=["z", "a"],
             transforms=[{"kind": "BINS", "columns": ["x"], "bins": 4}],
@@ -145,7 +148,7 @@ def test_get_says_how_a_job_runs(api: FakeApi, run: Run) -> None:
     assert shown["made"] == "bins=x:4"
     assert shown["left out"] == "'z', 'a'"
     assert shown["began with"] == "the weights of m"
-    assert shown["runs"] == "on gpu, priority 5, 3 attempts, at most 600 s"
+    assert shown["runs"] == "on gpu, by 2 processes, priority 5, 3 attempts, at most 600 s"
 
 
 def test_list_is_brief(api: FakeApi, run: Run) -> None:

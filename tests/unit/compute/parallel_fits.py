@@ -8,17 +8,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from services.training.compute import trainer
 from services.training.compute.backend import open_backend
 from services.training.compute.communicator.base import ALONE, Communicator
 from services.training.compute.communicator.together import shared_state
 from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.base import Arrays, Outcome, Samples
 from services.training.compute.estimators.registry import estimator
-from services.training.compute.loop import Snapshot, State
+from services.training.compute.loop import NullLoop, Snapshot, State
+from services.training.compute.model import weights_sha256
+from services.training.compute.prepare import Problem
+from services.training.compute.table import Columns
 from services.training.domain.hyperparameters import Hyperparameters
 
 ESTIMATORS = "services.training.compute.estimators"
@@ -88,6 +93,17 @@ def _fit(communicator: Communicator, case: Fit) -> Any:
     except ComputeError as error:
         return str(error)
     return Fitted(outcome, loop.reports, loop.states)
+
+
+def trained(
+    communicator: Communicator, problem: Problem, columns: Columns, folder: Path
+) -> tuple[str, int, Mapping[str, float]]:
+    """The whole way, of rows in files: the hash of what was learned, rows trained on, and test metrics."""
+    workspace = folder / str(communicator.rank)
+    workspace.mkdir(parents=True)
+    how: dict[str, Any] = {"workspace": workspace, "memory_budget": 0, "communicator": communicator}
+    found = trainer.fit(problem, columns, None, None, NullLoop(), open_backend("numpy"), **how)
+    return (found.model and weights_sha256(found.model.arrays())) or "", found.samples, found.test_metrics
 
 
 def dealt(samples: Samples, lengths: tuple[int, ...], rank: int) -> Samples:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from services.training.compute.errors import ComputeError
 from services.training.compute.estimators.base import Samples
 from services.training.compute.estimators.registry import estimator
 from services.training.compute.loop import NullLoop
+from services.training.compute.prepare import Problem
 from services.training.domain.hyperparameters import BoostedTrees, KMeans, Linear, Logistic, Mlp
 from tests.contract.crew import Crew, Failed, World
 from tests.unit.compute import parallel_fits
@@ -100,6 +102,36 @@ def test_what_is_learned_is_what_one_rank_learns(crew: Crew, name: str) -> None:
         np.testing.assert_allclose(found.outcome.arrays[key], array, rtol=2e-3, atol=1e-3)
     losses = [one.reports[-1][2]["train_loss"] for one in (found, expected)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_mlp_scales_inputs_by_the_rows_of_all_ranks(crew: Crew) -> None:
+    case = CASES["mlp"]
+    order = np.argsort(case.train.features[:, 0])
+    train = replace(case.train, features=case.train.features[order], targets=case.train.targets[order])
+    found, expected = run(crew, replace(case, train=train))[0], case.whole()
+    for name in ("centres", "factors"):
+        np.testing.assert_array_equal(found.outcome.arrays[name], expected.outcome.arrays[name])
+
+
+@pytest.mark.parametrize("params", [Logistic(tolerance=1e-6), HASTY])
+def test_the_whole_way_is_shared_and_its_end_is_rank_0s(
+    crew: Crew, params: Logistic | Mlp, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(3)
+    x = np.sort(random.normal(0, 1, 600))  # the ranks' parts are unlike each other
+    columns = {"x": x, "z": random.normal(0, 1, 600), "y": (x + random.normal(0, 0.5, 600) > 0) * 1.0}
+    # There is one validation row for two ranks.
+    problem = Problem("classification", "y", params, validation_fraction=0.001, test_fraction=0.3)
+    runs = [
+        crew.run(World(ranks), parallel_fits.trained, problem, columns, tmp_path / str(number))
+        for number, ranks in enumerate([2, 2, 1])
+    ]
+    [(learned, samples, metrics), (other, *rest)], again, [(_, _, expected)] = runs
+    assert learned
+    assert again[0] == (learned, samples, metrics)
+    assert (other, *rest) == ("", samples, {})
+    assert metrics["accuracy"] == pytest.approx(expected["accuracy"], abs=0.05)
+    assert expected["accuracy"] > 0.8
 
 
 @pytest.mark.parametrize("name", ["mlp", "mlp, values", "mlp, weighted", "mlp, tab_m"])

@@ -26,6 +26,11 @@ def test_what_is_written_is_read(
         assert (len(found), found.shape, found.dtype) == (50, shape, np.dtype(kind))
         for piece in (slice(0, 50), slice(13, 14), slice(45, 99), slice(60, 70), slice(5, 5)):
             np.testing.assert_array_equal(found[piece], rows[piece])
+        if isinstance(found, FileRows):
+            part = found.part(10, 40).part(5, 20)
+            assert (len(part), len(found)) == (15, 50)
+            for piece in (slice(0, 15), slice(3, 4), slice(12, 99)):
+                np.testing.assert_array_equal(part[piece], rows[15:30][piece])
 
 
 def test_a_file_that_was_cut_off_is_an_error(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from services.training.application.ports import Slot
 from services.training.application.reconcile import Reconciler
 from services.training.domain.job import Device, JobState
 from tests.unit.training.stand_ins import HandClock, Outage, Processes
@@ -46,6 +47,25 @@ def test_each_machine_fills_its_own_slots_and_leaves_the_others_attempts_alone(m
     assert machines.shown("job-2") == (RUNNING, 1, "process-101")  # none of A's business
     rounds(machines.there)
     assert machines.get("job-2").attempt == 2
+
+
+def test_a_job_of_several_processes_runs_where_it_has_room_and_takes_none_elsewhere(
+    machines: Machines,
+) -> None:
+    machines.slots = {Device.CPU: 2}
+    there = machines.another(machines.others, "b")
+    machines.add("job-1", workers=2)
+    machines.add("job-2", "job-3")
+    rounds(machines.reconciler)
+    assert machines.shown("job-1") == (QUEUED, 0, "")  # A has one slot
+    assert machines.shown("job-2") == (RUNNING, 1, "process-1")
+    rounds(there, machines.reconciler)
+    assert machines.shown("job-1") == (RUNNING, 1, "process-101")
+    assert machines.others.living["process-101"].slot == Slot(Device.CPU, cores=2)
+    assert machines.shown("job-3") == (QUEUED, 0, "")
+    machines.jobs.cancel("job-2", "")
+    rounds(machines.reconciler)
+    assert machines.get("job-3").host == "a"
 
 
 def test_one_without_a_handle_is_its_own_machines_to_look_for(machines: Machines) -> None:

@@ -82,6 +82,7 @@ def test_a_request_with_everything() -> None:
         class_weight=job_pb2.BALANCED,
         class_weights={"b": 2, "a": 0.5},
         excluded_columns=["z", "größe 2"],
+        workers=3,
         transforms=[
             {"kind": "BINS", "columns": ["x"]},
             {"kind": "BINS", "columns": ["y"], "bins": 4},
@@ -109,6 +110,7 @@ def test_a_request_with_everything() -> None:
         weighting=Weighting("w", ClassWeight.BALANCED, (("a", 0.5), ("b", 2.0))),
         split_seed=0,
         excluded_columns=("z", "größe 2"),
+        workers=3,
         transforms=(
             FeatureTransform(TransformKind.BINS, ("x",), 10),
             FeatureTransform(TransformKind.BINS, ("y",), 4),

@@ -16,7 +16,15 @@ import pytest
 from services.training.adapters.artifacts_disk import DiskArtifacts
 from services.training.adapters.outbox_disk import disk_outboxes
 from services.training.application import courier, run_attempt
-from services.training.application.ports import Entry, Fenced, Learned, Loop, UnfitCheckpoint, UntrainableData
+from services.training.application.ports import (
+    Entry,
+    Fenced,
+    Learned,
+    Loop,
+    LostRank,
+    UnfitCheckpoint,
+    UntrainableData,
+)
 from services.training.application.run_attempt import Pace, RunAttempt
 from services.training.domain.history import JobEvent, MetricPoint
 from services.training.domain.job import Job, JobError, JobState
@@ -114,6 +122,12 @@ def snapshot(step: int) -> Callable[[], dict[str, Any]]:
 
 
 # How it ends
+
+
+def test_the_loss_of_a_process_is_the_attempts_and_no_failure_of_the_job(school: School) -> None:
+    with pytest.raises(LostRank):
+        school.teach(raising(LostRank("rank 1 has left")))
+    assert school.now().state is JobState.RUNNING  # its owner sees the process go
 
 
 def test_success_is_a_model_a_state_and_a_bill(school: School, artifacts: DiskArtifacts) -> None:

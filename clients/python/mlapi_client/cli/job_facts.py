@@ -118,6 +118,7 @@ def _runs(job: job_pb2.Job) -> str:
     device = job_pb2.Device.Name(job.device).lower() if job.device else ""
     parts = (
         f"on {device}" if device else "",
+        f"by {job.workers} processes" if job.workers > 1 else "",
         f"priority {job.priority}" if job.priority else "",
         f"{job.max_attempts} attempt{'s' * (job.max_attempts > 1)}" if job.max_attempts else "",
         f"at most {job.time_limit_seconds:g} s" if job.time_limit_seconds else "",

@@ -118,6 +118,11 @@ def command() -> None:
     "--device", type=click.Choice(["cpu", "gpu"]), help="What to train on. Default: the platform chooses."
 )
 @click.option(
+    "--workers",
+    type=click.IntRange(1, 2**31 - 1),
+    help="Processes that train it together: mlp, logistic and kmeans. Default: one.",
+)
+@click.option(
     "--priority",
     type=click.IntRange(-100, 100),
     default=0,

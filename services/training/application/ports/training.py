@@ -187,7 +187,7 @@ class Learner(Protocol):
         `resume` included.
 
         Raises UntrainableData when the data do not suit the task, UnfitCheckpoint when `resume` does not
-        suit the fit.
+        suit the fit, LostRank when one of the spec's `workers` is gone.
         """
 
     def restore(self, model_id: str) -> TrainedModel:
@@ -206,6 +206,10 @@ class Learner(Protocol):
 
 class UnfitCheckpoint(Exception):
     """A checkpoint that is whole, and not one of this fit; for example another release's."""
+
+
+class LostRank(Exception):
+    """A process that trains along is gone, or does not answer; from a checkpoint on, all can begin again."""
 
 
 class UntrainableData(Exception):

@@ -13,8 +13,8 @@ import secrets
 import socket
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from services.training.compute.communicator.base import CommunicatorError
 from services.training.compute.communicator.frames import NOTHING, Connection, work_all
@@ -27,6 +27,7 @@ _SECRET_BYTES = 16
 # Who does not prove himself within so many seconds is a stranger, of whom so many are heard at once.
 _PATIENCE, _STRANGERS = 5.0, 64
 _RETRY_SECONDS = 0.05
+_LOOK_SECONDS = 0.1
 WELCOME = "welcome"
 
 
@@ -44,15 +45,16 @@ def checked(secret: bytes) -> bytes:
 
 
 def welcome_all(
-    listening: socket.socket, world_size: int, secret: bytes, deadline: float
+    listening: socket.socket, world_size: int, secret: bytes, deadline: float, in_vain: Callable[[], bool]
 ) -> list[Connection]:
     """For rank 0: connections to ranks 1, 2, …, once all have come. Raises CommunicatorError."""
     door = _Door(world_size, secret)
-    asyncio.run(door.wait(listening, deadline))
+    asyncio.run(door.wait(listening, deadline, in_vain))
     connections = [door.admitted[rank] for rank in sorted(door.admitted)]
     if missing := set(range(1, world_size)) - set(door.admitted):
         names = " and ".join(map(str, sorted(missing)))
-        reason = f"rank {names} did not come in time; {door.refused} other connections were refused"
+        late = " in time" if time.monotonic() >= deadline else ""
+        reason = f"rank {names} did not come{late}; {door.refused} other connections were refused"
         for connection in connections:
             connection.tell(reason)
             connection.close()
@@ -93,14 +95,16 @@ class _Door:
         self._room = asyncio.Semaphore(_STRANGERS)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def wait(self, listening: socket.socket, deadline: float) -> None:
-        """Until all are there, or the deadline."""
+    async def wait(self, listening: socket.socket, deadline: float, in_vain: Callable[[], bool]) -> None:
+        """Until all are there, or the deadline, or it is in vain."""
         listening.setblocking(False)
         self._look()
         self._tasks.add(asyncio.create_task(self._accept(listening)))
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                await self._full.wait()
+                while not (self._full.is_set() or in_vain()):
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._full.wait(), _LOOK_SECONDS)
         except TimeoutError:
             return
         finally:

@@ -47,15 +47,21 @@ class TcpCommunicator(Leaving):
 
     @classmethod
     def lead(
-        cls, listening: socket.socket, world_size: int, secret: bytes, timeout: float = TIMEOUT
+        cls,
+        listening: socket.socket,
+        world_size: int,
+        secret: bytes,
+        timeout: float = TIMEOUT,
+        in_vain: Callable[[], bool] = lambda: False,
     ) -> TcpCommunicator:
         """Rank 0, once the others have come to `listening`, which is closed then; see `listen`.
 
-        secret: 16 bytes at least, the same for all. Raises CommunicatorError when one does not come.
+        secret: 16 bytes at least, the same for all. in_vain: whether not all of them will come. Raises
+        CommunicatorError when one does not.
         """
         with listening:
             deadline = time.monotonic() + timeout
-            connections = welcome_all(listening, world_size, checked(secret), deadline)
+            connections = welcome_all(listening, world_size, checked(secret), deadline, in_vain)
         return cls(0, world_size, timeout, connections)
 
     @classmethod

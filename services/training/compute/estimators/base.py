@@ -119,6 +119,12 @@ class Samples:
         found = replace(self, features=self.at(rows), targets=_at(self.targets, rows), weights=own)
         return replace(found, expansion=None, packed=False)
 
+    def part(self, first: int, end: int) -> Samples:
+        """Those of the rows, where they are."""
+        features, targets = _part(self.features, first, end), _part(self.targets, first, end)
+        weights = None if self.weights is None else _part(self.weights, first, end)
+        return replace(self, features=features, targets=targets, weights=weights)
+
     def blocks(self, most: int) -> Iterator[Block]:
         """All rows, at most `most` at a time, in their order."""
         width = int(self.features.shape[1]) if self.packed else self.width
@@ -129,6 +135,10 @@ class Samples:
             inputs = block if self.expansion is None or self.packed else self.expansion(block)
             targets = self.targets[rows]
             yield Block(inputs, targets, self.weighing(rows, targets))
+
+
+def _part(content: Rows, first: int, end: int) -> Rows:
+    return content.part(first, end) if isinstance(content, FileRows) else content[first:end]
 
 
 def _at(content: Rows, rows: IntArray) -> npt.NDArray[Any]:

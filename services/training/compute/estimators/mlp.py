@@ -16,6 +16,7 @@ other, or one more.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import isfinite
 from typing import cast
 
@@ -37,6 +38,9 @@ from services.training.compute.estimators.shared_layout import SharedLayout
 from services.training.compute.kernels.cross_entropy import softmax
 from services.training.compute.loop import Loop, State, Stopped
 from services.training.domain.hyperparameters import Mlp
+
+# Rows that several ranks learn from how to scale inputs; each gets all of them.
+_SHARED_ROWS = 1 << 14
 
 
 class MlpEstimator:
@@ -97,7 +101,7 @@ class MlpEstimator:
         shard = _even(Shard.of(communicator, len(train)))
         settled = self._settled(candidates, shard.total)
         params, count = settled[0], len(settled)
-        inputs = Inputs.restore(start) if start else _of_rank_0(communicator, Inputs.fit(train))
+        inputs = Inputs.restore(start) if start else _inputs(train, shard)
         layout = self.layout(inputs)
         members = [member for one in settled for member in ensemble(one, seed)]
         weights = np.array(start["parameters"] if start else first_parameters(layout, members, train, inputs))
@@ -209,10 +213,13 @@ def _even(shard: Shard) -> Shard:
     return shard
 
 
-def _of_rank_0(communicator: Communicator, inputs: Inputs) -> Inputs:
-    arrays = shared_state(communicator, inputs.arrays())
-    assert arrays is not None
-    return Inputs.restore(arrays)
+def _inputs(train: Samples, shard: Shard) -> Inputs:
+    """Learned from rows of all ranks: in a file that is sorted, those of one are unlike the others."""
+    if len(shard.lengths) == 1:
+        return Inputs.fit(train)
+    drawn = np.unique(np.linspace(0, shard.total - 1, _SHARED_ROWS).astype(int))
+    rows = shard.collected(drawn, np.asarray(train.taken(shard.here(drawn)).inputs))
+    return Inputs.fit(replace(train, features=rows))
 
 
 def _range(train: Samples, communicator: Communicator) -> dict[str, npt.NDArray[np.float64]]:
