@@ -19,6 +19,9 @@ DOMAIN = "mlapi"
 # there twice, once percent-encoded (three bytes for one at worst), and the status in base64 (four for three).
 LONGEST_TEXT = 500  # bytes
 MOST_BYTES = 4500
+# Nothing was done, and another process may do it: the edge asks one.
+ELSEWHERE = frozenset(("OVERLOADED",))
+TRY_ANOTHER = "x-mlapi-try-another"
 
 
 def to_status(error: AppError, request_id: str = "") -> status_pb2.Status:
@@ -41,6 +44,9 @@ def trailers(status: status_pb2.Status) -> tuple[tuple[str, str | bytes], ...]:
         if detail.Unpack(retry):
             seconds = retry.retry_delay.ToTimedelta().total_seconds()
             found += (("retry-after", str(math.ceil(seconds))),)
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info) and info.reason in ELSEWHERE:
+            found += ((TRY_ANOTHER, "1"),)
     return found
 
 

@@ -24,6 +24,7 @@ from services.ai_gateway.rpc.calling import call
 from services.chassis.errors import AppError, Internal
 from services.chassis.interceptors import Refusal, as_app_error
 from services.chassis.logs import REQUEST_ID
+from services.chassis.status import ELSEWHERE, TRY_ANOTHER
 
 log = logging.getLogger("wire")
 JSON, EVENTS = "application/json", "text/event-stream"
@@ -116,6 +117,8 @@ async def _refused(surface: Surface, known: AppError, context: Any) -> HttpBody:
     headers = [("x-http-status", str(status))]
     if (after := getattr(known, "retry_after", None)) is not None:
         headers.append(("retry-after", str(max(1, -(-int(after * 1000) // 1000)))))
+    if known.reason in ELSEWHERE:
+        headers.append((TRY_ANOTHER, "1"))
     if known.reason == "BUDGET_EXCEEDED":  # or the SDKs would try again, twice
         headers.append(("x-should-retry", "false"))
     await context.send_initial_metadata(tuple(headers))
