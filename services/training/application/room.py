@@ -26,8 +26,6 @@ from services.training.domain.job import Job
 RAISE_AFTER = timedelta(minutes=5)
 # What has just ended, or is about to, gives its memory back in a moment.
 CONFIRMED_AFTER = timedelta(seconds=0.25)
-
-
 # What one that was asked to go gets while memory stays critical: it may take more in order to stop.
 HURRIED = timedelta(seconds=0.5)
 # So often in a row is it no loss.
@@ -82,7 +80,8 @@ class Room:
 
     def too_many(self, jobs: Sequence[Job]) -> Job | None:
         """Of the jobs that run here, the one that has to go now."""
-        now, leaving = self._clock(), [job for job in jobs if job.dismissed]
+        now = self._clock()
+        leaving = [job for job in jobs if job.dismissed or job.handle in self._leaving]
         self._insist(leaving, now)
         # Another service of this machine may have asked them.
         if jobs and (self._overflowed or any(job.evictions for job in leaving)):
@@ -97,7 +96,9 @@ class Room:
             return None
         self._critical_since = None
         self._hold(len(jobs) - 1, now)
-        return max(jobs, key=lambda job: (job.attempt_time or now, job.create_time, job.job_id))
+        chosen = max(jobs, key=lambda job: (job.attempt_time or now, job.create_time, job.job_id))
+        self._leaving[chosen.handle] = now
+        return chosen
 
     def _hold(self, most: int, now: datetime) -> None:
         self._most, self._raise_at = max(1, min(most, self._most)), now + RAISE_AFTER

@@ -138,6 +138,19 @@ def test_one_that_does_not_listen_has_no_time_while_memory_is_critical(machine: 
     assert "job-3" not in machine.alive()
 
 
+def test_it_is_asked_once_also_where_it_counts_as_a_loss(machine: Machine) -> None:
+    begun(machine)
+    machine.change(lambda job: replace(job, evictions=MOST_EVICTIONS), "job-3")
+    machine.processes.living[machine.handle("job-3")].stubborn = True
+    machine.memory.is_critical = True
+    for _ in range(8):
+        machine.clock.advance(0.2)
+        machine.tick()
+    job = machine.get("job-3")
+    assert (job.state, job.losses, job.evictions) == (QUEUED, 1, MOST_EVICTIONS + 1)
+    assert machine.kinds("job-3") == ["attempt_started", "attempt_evicted", "attempt_lost"]
+
+
 def test_no_more_run_than_stayed_until_a_while_has_passed(machine: Machine) -> None:
     begun(machine)
     machine.becomes_critical()
