@@ -14,6 +14,8 @@ from services.chassis.errors import Unavailable
 from services.training.adapters.executor_ray import RayExecutor
 from services.training.adapters.ray_jobs import RayJobs
 from services.training.application.losses import of_exit
+from services.training.application.ports import Slot
+from services.training.domain.job import Device
 from tests.contract.control_groups import MEMBERS, control_group
 from tests.contract.executors import CPU, STUBBORN, Attempt, ExecutorContract, Start, dead
 from tests.contract.waiting import until
@@ -73,6 +75,20 @@ def test_want_of_memory_is_told_from_other_ends(start: Start) -> None:
         join = f"[open('{group / MEMBERS}', 'w').write(str(pid)) for pid in (os.getppid(), os.getpid())]"
         ended = start(f"import os\n{join}\nmore = []\nwhile True: more.append(bytearray(1 << 20))").gone()
     assert (ended.code, ended.out_of_memory) == (-9, True)
+
+
+def test_an_attempt_gets_all_its_cores_on_one_machine(
+    cluster: Cluster, machine: Machine, tmp_path: Path
+) -> None:
+    notes, job_id = tmp_path / "notes", new_id("job")
+    where = executor(cluster, notes, STUBBORN)
+    handle = where.submit(job_id, 2, Slot(Device.CPU, cores=2))
+    larger = cluster.add(cpus=2)
+    attempt = Attempt(job_id, where, handle, notes, lambda: where)
+    assert larger.runs(attempt.process())
+    assert not machine.runs(attempt.process())
+    larger.lost()
+    attempt.gone()
 
 
 def test_a_machine_without_the_database_is_told_from_a_crash(cluster: Cluster, machine: Machine) -> None:

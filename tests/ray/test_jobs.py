@@ -41,12 +41,13 @@ LIMITS = {
 
 @dataclass(frozen=True)
 class Platform:
-    """machines: by the folder that each has for its data."""
+    """machines: by the folder that each has for its data. state: where the others are, for one more."""
 
     services: list[Service]
     client: Client
     machines: dict[Path, Machine]
     job: Callable[[str], Job]
+    state: dict[str, str]
 
     def at_work(self) -> dict[Path, list[str]]:
         """The ids of the jobs that each machine trains just now."""
@@ -91,7 +92,7 @@ def platform(cluster: Cluster, postgres: Postgres, tmp_path: Path) -> Iterator[P
             service.wait()
         client = Client(*services)
         client.upload("flowers", flowers())
-        yield Platform(services, client, machines, job)
+        yield Platform(services, client, machines, job, state)
 
 
 def test_jobs_survive_their_machine_and_the_service_that_started_them(platform: Platform) -> None:
@@ -123,3 +124,15 @@ def test_a_job_is_cancelled_and_one_that_is_too_large_fails_once(platform: Platf
     platform.client.cancel(endless)
     until(lambda: platform.job(endless).state is JobState.CANCELLED, SECONDS)
     assert not any(platform.at_work().values())
+
+
+def test_several_processes_train_a_job_on_one_machine(
+    platform: Platform, cluster: Cluster, tmp_path: Path
+) -> None:
+    job_id = platform.client.create(**JOB, workers=2)
+    large = cluster.add(cpus=2, DATA_DIR=str(tmp_path / "large"), **platform.state)
+    until(lambda: platform.job(job_id).state.ended, SECONDS)
+    large.lost()
+    assert (platform.job(job_id).state, platform.job(job_id).attempt) == (JobState.SUCCEEDED, 1)
+    assert (tmp_path / "large").is_dir()  # it was there, and nowhere else
+    assert not any(disk.exists() for disk in platform.machines)
