@@ -22,7 +22,7 @@ from services.training.domain.sweep import Prices
 # BLAS threads that spin against each other cost tenfold; a slot is one core's worth.
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
-# A worker listens nowhere and asks for no key. An empty variable is not set.
+# A worker serves nobody and asks for no key. An empty variable is not set.
 UNREACHABLE = dict.fromkeys(("HOST", "BIND_HOST", "AUTH_MODE", "API_KEYS_FILE"), "")
 LEAST_MEMORY_BYTES = 256 << 20
 # The host of attempts in a Ray cluster: each service that shares it may look at them.

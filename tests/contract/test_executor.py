@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -19,6 +20,8 @@ from services.training.domain.job import Device
 from tests.contract.control_groups import MEMBERS, control_group
 from tests.contract.executors import CPU, PARENT, SLEEP, Attempt, ExecutorContract, Start, dead
 from tests.contract.waiting import until
+
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def local(folder: Path, code: str = SLEEP) -> LocalExecutor:
@@ -58,6 +61,18 @@ class TestLocalExecutor(ExecutorContract):
 def test_an_attempt_that_has_ended_is_reaped_without_being_asked_for(start: Start) -> None:
     handle = start("").handle
     until(lambda: not psutil.pid_exists(pid_of(handle)))
+
+
+def test_what_an_attempt_leaves_to_the_first_process_of_a_container_is_reaped(start: Start) -> None:
+    adopt = partial(ctypes.CDLL(None).prctl, PR_SET_CHILD_SUBREAPER)
+    adopt(1)
+    try:
+        attempt = start(PARENT)
+        child = attempt.process()
+        attempt.executor.cancel(attempt.handle, force=True)
+        until(lambda: not psutil.pid_exists(child.pid))
+    finally:
+        adopt(0)
 
 
 def test_an_attempt_lives_until_its_last_child_is_gone(start: Start) -> None:

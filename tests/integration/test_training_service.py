@@ -233,7 +233,7 @@ def test_cancelled_means_that_the_process_is_gone(service: Service) -> None:
         ended = service.get(job_id)
         assert ended.state == State.CANCELLED
         assert ended.usage.wall_seconds > 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15  # a second; a lease, if it were for that
 
 
 def test_a_worker_killed_three_times_fails_the_job(service: Service) -> None:

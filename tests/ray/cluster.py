@@ -100,7 +100,9 @@ class Cluster:
     def _start(self, name: str, arguments: Sequence[str], variables: Mapping[str, str]) -> Machine:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = {**os.environ, "PATH": path, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
-        machine = Machine(self._folder / f"{name}.log", arguments, {**environment, **variables})
+        # Work is handed to the head by its agent's port, where another cluster's may listen by default.
+        own = [*arguments, f"--dashboard-agent-listen-port={_free_ports(1)[0]}"]
+        machine = Machine(self._folder / f"{name}.log", own, {**environment, **variables})
         self.machines.append(machine)
         # One after the other: two that start in one moment take the same ports.
         until(machine.started, START_SECONDS)

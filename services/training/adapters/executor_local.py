@@ -35,6 +35,10 @@ class _Started:
 
     def _reap(self) -> None:
         self.code = self._child.wait()
+        # The first process of a container inherits what an attempt leaves behind.
+        with suppress(ChildProcessError):
+            while True:
+                os.waitpid(-self._child.pid, 0)
 
 
 class LocalExecutor:

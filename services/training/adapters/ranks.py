@@ -6,6 +6,7 @@ import os
 import resource
 import secrets
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -76,9 +77,10 @@ class LocalRanks:
         return child
 
     def _ended(self, patience: float = 0.0) -> list[str]:
-        """Those that have gone in another way than they should, for a person. patience: seconds for each."""
+        """Those that have gone in another way than they should, for a person. patience: seconds for all."""
+        deadline = time.monotonic() + patience
         for child in self._children:
             with suppress(subprocess.TimeoutExpired):
-                child.wait(patience)
+                child.wait(max(0.0, deadline - time.monotonic()))
         codes = {rank: child.returncode for rank, child in enumerate(self._children, 1)}
         return [f"rank {rank} ended with status {code}" for rank, code in codes.items() if code]

@@ -104,7 +104,7 @@ Global___Device: _TypeAlias = Device  # noqa: Y015
 
 @_typing.final
 class Job(_message.Message):
-    """One training of one model, in a process of its own."""
+    """One training of one model, in a process of its own or in several."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
