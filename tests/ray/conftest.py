@@ -7,9 +7,9 @@ import pytest
 from tests.ray.cluster import Cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """One for all tests, with a head and no machine; who needs one adds it, and takes it away."""
+    """A head and no machine; who needs one adds it. Nothing that waits in it comes to another module's."""
     running = Cluster()
     yield running
     running.end()

@@ -31,15 +31,6 @@ def executor(cluster: Cluster, notes: Path, code: str, needed: str = "") -> RayE
     return RayExecutor(cluster.jobs, command, {"NOTES": str(notes)}, grace=1.0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def none_left(cluster: Cluster) -> Iterator[None]:
-    """Later attempts would come to machines that are not meant for them."""
-    yield
-    for machine in cluster.machines[1:]:
-        if machine.alive:
-            machine.lost()
-
-
 @pytest.fixture
 def machine(cluster: Cluster) -> Machine:
     """One that runs an attempt at a time; another where an earlier test has lost it."""
