@@ -110,9 +110,9 @@ class ExecutorContract:
     def test_one_that_stands_still_is_ended(self, start: Start) -> None:
         """By who sees it, or by its warden."""
         attempt = start(STUBBORN)
-        process = attempt.process()
+        process, executor, handle = attempt.process(), attempt.executor, attempt.handle
+        assert not executor.frozen(handle)
         os.kill(process.pid, signal.SIGSTOP)
-        executor, handle = attempt.executor, attempt.handle
         if until(lambda: executor.frozen(handle) or not executor.alive(handle), PATIENCE):
             executor.cancel(handle, force=True)
         attempt.gone()

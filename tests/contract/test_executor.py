@@ -75,6 +75,11 @@ def test_what_an_attempt_leaves_to_the_first_process_of_a_container_is_reaped(st
         adopt(0)
 
 
+def test_an_attempt_by_another_command_is_somebody_elses(start: Start, tmp_path: Path) -> None:
+    attempt = start(SLEEP)
+    assert local(tmp_path, PARENT).find(attempt.job_id, 2) == ""
+
+
 def test_an_attempt_lives_until_its_last_child_is_gone(start: Start) -> None:
     attempt = start(PARENT)
     child, executor, handle = attempt.process(), attempt.executor, attempt.handle
